@@ -40,7 +40,7 @@ APPS = os.path.join(ROOT, "tests", "apps")
 PYTHON = sys.executable
 sys.path.insert(0, HERE)
 
-from otlp_receiver import Answer, Receiver, Span, TestCA, SERVER, CLIENT  # noqa: E402
+from otlp_receiver import Answer, Receiver, Span, TestCA, SERVER, CLIENT, PATIENCE  # noqa: E402
 from upstream import BODY, Upstream  # noqa: E402
 from client import Connection, Sent, load, raw_exchange  # noqa: E402
 
@@ -130,7 +130,7 @@ def check(cond, what):
 
 def eventually(fn, what, timeout=10.0):
     """For the few facts that no event announces (a process count, a file)."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         got = fn()
         if got:
@@ -176,7 +176,7 @@ class Host:
     def wait_line(self, pattern, timeout=20.0, count=1):
         """The count-th match of pattern in the output; raises when the program ends first."""
         rx = re.compile(pattern)
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         with self._cond:
             while True:
                 hits = [m for m in map(rx.search, self.lines) if m]

@@ -29,6 +29,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from google.protobuf import json_format
 
 SERVER, CLIENT, INTERNAL = 2, 3, 1
+# Multiplies every deadline: > 1 for sanitised or emulated builds.
+PATIENCE = float(os.environ.get("REMORA_TEST_PATIENCE", "1"))
 
 
 class Span:
@@ -228,10 +230,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Receiver:
-    def __init__(self, tls=None, keep_raw=False, script=(), validate=None, host="127.0.0.1"):
+    def __init__(self, tls=None, keep_raw=False, script=(), validate=None, host="127.0.0.1",
+                 listen=True):
         """tls: an ssl.SSLContext (see TestCA.server_context).
         script: Answers for the first POSTs, then 200; or a function Request -> Answer or None.
-        validate: called as (headers, body, request); returns an Answer to refuse, or None."""
+        validate: called as (headers, body, request); returns an Answer to refuse, or None.
+        listen: False keeps the port but refuses connections until listen() is called."""
         self.tls, self.keep_raw, self.validate = tls, keep_raw, validate
         self.script = script if callable(script) else list(script)
         self.changed = threading.Condition()
@@ -242,14 +246,21 @@ class Receiver:
         self.duplicates = 0
         self.other = {"/v1/logs": 0, "/v1/metrics": 0}
         self.stopping = threading.Event()
-        self._server = _Server((host, 0), _Handler)
+        self._server = _Server((host, 0), _Handler, bind_and_activate=False)
+        self._server.server_bind()
         self._server.owner = self
         self.port = self._server.server_address[1]
         name = "localhost" if tls else host
         self.url = "%s://%s:%d" % ("https" if tls else "http", name, self.port)
-        self._thread = threading.Thread(target=self._server.serve_forever,
-                                        kwargs={"poll_interval": 0.05}, daemon=True)
-        self._thread.start()
+        self._listening = False
+        if listen:
+            self.listen()
+
+    def listen(self):
+        self._listening = True
+        self._server.server_activate()
+        threading.Thread(target=self._server.serve_forever,
+                         kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def __enter__(self):
         return self
@@ -259,7 +270,8 @@ class Receiver:
 
     def stop(self):
         self.stopping.set()
-        self._server.shutdown()
+        if self._listening:
+            self._server.shutdown()
         self._server.server_close()
 
     # -- the server's side -------------------------------------------------
@@ -371,7 +383,7 @@ class Receiver:
 
     def wait(self, n=1, where=None, timeout=20.0):
         """Spans, as soon as there are n of them; raises with what came at the deadline."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         with self.changed:
             while True:
                 if self.errors:
@@ -391,7 +403,7 @@ class Receiver:
         return got
 
     def wait_requests(self, n, timeout=20.0):
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         with self.changed:
             while len(self.requests) < n:
                 left = end - time.monotonic()
@@ -402,7 +414,7 @@ class Receiver:
             return list(self.requests)
 
     def wait_until(self, cond, what, timeout=20.0):
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         with self.changed:
             while not cond():
                 left = end - time.monotonic()
