@@ -140,6 +140,20 @@ def eventually(fn, what, timeout=10.0):
         time.sleep(0.02)
 
 
+def kill9(pid):
+    """Kills one of the test's own processes and waits until it is dead: a dying process may
+    still take a connection from a listener that it shares."""
+    os.kill(pid, signal.SIGKILL)
+
+    def dead():
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                return f.read().rsplit(")", 1)[1].split()[0] in "ZX"
+        except OSError:
+            return True
+    eventually(dead, "process %d is dead" % pid)
+
+
 # ---------------------------------------------------------------- processes
 
 class Host:

@@ -45,9 +45,11 @@ def tree_of_a_request_with_a_call():
 def failure_shows():
     with Sandbox(**ON) as box:
         dead = free_port()
-        r = box.run([needs("curl"), "-q", "-sS", "http://127.0.0.1:%d/x" % dead])
-        text = r.err.decode()
-        check("connect" in text and str(dead) in text, "stderr: %r" % text)
+        argv = [needs("curl"), "-q", "-sS", "http://127.0.0.1:%d/x" % dead]
+        plain, r = box.run(argv, traced=False), box.run(argv)
+        check(plain.err in r.err, "curl's own message is there: %r" % r.err)
+        text = r.err.replace(plain.err, b"").decode()
+        check("connect" in text and str(dead) in text, "the trace: %r" % text)
         equal(r.rc, 7, "exit status of curl")
         equal(r.out, b"", "stdout")
 

@@ -47,7 +47,7 @@ def under_load(box, host, choose, n=4000, target="/api/health-check"):
     box.recv.wait(200)                              # spans flow, so an exporter is at work
     pid = choose()
     victim.append(pid)
-    os.kill(pid, signal.SIGKILL)
+    kill9(pid)
     check(done.wait(60), "the load went on to its end")
     check(len(result) + len(aborted) == n, "all requests accounted for")
     return result, aborted, pid
@@ -106,7 +106,7 @@ def exporter_killed_with_nothing_sent():
         h = prefork(box, 4)
         sent = load(h.port, 300, 4, lambda i: ("GET", "/?i=%d" % i, (), None))
         for pid in h.children()[:3]:
-            os.kill(pid, signal.SIGKILL)
+            kill9(pid)
         sent += load(h.port, 20, 1, lambda i: ("GET", "/?i=%d" % (i + 1000), (), None))
         all_arrived(box, sent, [])
         h.stop()
@@ -163,7 +163,7 @@ def request_in_flight_at_the_kill():
         c.send(b"GET /api/slow?s=30 HTTP/1.1\r\nHost: x\r\n\r\n")
         worker = eventually(app.children, "a worker")[0]
         eventually(lambda: busy(app), "the worker read it")
-        os.kill(worker, signal.SIGKILL)
+        kill9(worker)
         c.close()
         with Connection(app.port) as d:
             equal(d.request("GET", "/api/health-check").status, 200, "a new worker serves")
