@@ -106,5 +106,22 @@ def slow_request_has_its_duration():
         check(299 <= ms < 1500, "duration %.1f ms" % ms)
 
 
+@test
+def listener_from_the_parent():
+    """As systemd passes it: the program gets a listening socket it never opened."""
+    import socket
+    with Sandbox() as box, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        port = listener.getsockname()[1]
+        app = box.start([PYTHON, "-m", "gunicorn", "-b", "fd://%d" % listener.fileno(), "-w", "2", "app:app"],
+                        r"Booting worker with pid", cwd=os.path.join(APPS, "backend_flask"), name="gunicorn",
+                        pass_fds=(listener.fileno(),))
+        sent = load(port, 50, 4, lambda i: ("GET", "/api/health-check?i=%d" % i, (), None))
+        check_exactly(box.recv.wait(50), sent)
+        equal({s["server.port"] for s in box.recv.spans()}, {port}, "server.port")
+        app.stop()
+
+
 if __name__ == "__main__":
     main()

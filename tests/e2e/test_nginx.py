@@ -1,6 +1,7 @@
 """nginx: static files through writev + sendfile, an event loop, and a proxy before gunicorn."""
+import grp
+import pwd
 import signal
-import threading
 
 from harness import *
 
@@ -221,6 +222,42 @@ uwsgi_temp_path %s/t4; scgi_temp_path %s/t5; server { listen 127.0.0.1:%d; root 
             os.kill(pid, signal.SIGTERM)
             eventually(lambda: not os.path.exists("/proc/%d" % pid) or
                        "Z" in open("/proc/%d/stat" % pid).read().split(")")[1][:3], "nginx ended")
+
+
+@test
+def workers_of_another_user():
+    """The usual set-up: a master as root, workers as somebody else, who only share its memory."""
+    if os.geteuid() != 0:
+        raise Skip("root")
+    with Sandbox() as box:
+        box.write("www/a.txt", "hello")
+        os.chmod(box.path("www", ""), 0o755)
+        exe, port = needs("nginx"), free_port()
+        conf = box.write("u.conf", """user nobody %s; daemon off; pid %s/u.pid; error_log stderr notice; worker_processes 2; events {}
+http { access_log off; client_body_temp_path %s/t1; proxy_temp_path %s/t2; fastcgi_temp_path %s/t3;
+uwsgi_temp_path %s/t4; scgi_temp_path %s/t5; server { listen 127.0.0.1:%d; root %s/www; } }""" %
+                         ((grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name,) + (box.dir,) * 6 +
+                          (port, box.dir)))
+        web = box.start([exe, "-p", box.dir, "-c", conf, "-e", "stderr"], name="nginx")
+        web.wait_line(r"start worker process \d+", count=2)
+        sent = load(port, 300, 8, lambda i: ("GET", "/a.txt?i=%d" % i, (), None))
+        equal({r.status for r in sent}, {200}, "answers")
+        check_exactly(box.recv.wait(300), sent)
+        equal(web.stop(signal.SIGQUIT), 0, "exit status")
+        equal(box.recv.count(), 300, "spans")
+
+
+@test
+def reload_and_new_workers():
+    """SIGHUP: new workers take over, the old ones end; no request is lost or told twice."""
+    with Sandbox() as box:
+        web = box.nginx("location / {}", files=FILES, workers=2)
+        sent = load(web.port, 200, 4, lambda i: ("GET", "/a.txt?i=%d" % i, (), None))
+        web.proc.send_signal(signal.SIGHUP)
+        web.wait_line(r"start worker process \d+", count=4)
+        sent += load(web.port, 200, 4, lambda i: ("GET", "/a.txt?i=%d" % (i + 200), (), None))
+        check_exactly(finish(box, web, 400), sent)
+        check(len({s.resource["process.pid"] for s in box.recv.spans()}) > 1, "several workers answered")
 
 
 if __name__ == "__main__":
