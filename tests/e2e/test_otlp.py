@@ -307,6 +307,26 @@ def absent_collector_and_exit():
 
 
 @test
+def memory_stays_in_its_budget_without_a_collector():
+    def pss(pids):
+        total = 0
+        for pid in pids:
+            with open("/proc/%d/smaps_rollup" % pid) as f:
+                total += next(int(l.split()[1]) for l in f if l.startswith("Pss:"))
+        return total
+    with Sandbox(Receiver(listen=False), OTEL_BSP_SCHEDULE_DELAY=50) as box:
+        web = box.nginx("location / {}", files=FILES, access_log=False)
+        load(web.port, 200, 4, lambda i: ("GET", "/a.txt?i=%d" % i, (), None))
+        first = pss(web.tree())
+        sizes = []
+        for _ in range(4):
+            load(web.port, 10000, 8, lambda i: ("GET", "/a.txt?%s" % ("i" * 200), (), None))
+            sizes.append(pss(web.tree()))
+        check(sizes[-1] - first < 12 * 1024, "PSS grew by %r kB" % [x - first for x in sizes])
+        check(sizes[-1] - sizes[-2] < 1024, "it goes on growing: %r kB" % [x - first for x in sizes])
+
+
+@test
 def queue_limit_drops_and_counts():
     """OTEL_BSP_MAX_QUEUE_SIZE binds when set; what is dropped is told."""
     with Sandbox(one_batch(Answer(action="hang")), OTEL_EXPORTER_OTLP_TIMEOUT=4000, REMORA_LOG="debug",
