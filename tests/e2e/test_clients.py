@@ -124,7 +124,9 @@ def cut_and_reset(client):
             plain = box.run(argv, traced=False)
             before = len(up.requests())
             traced = box.run(argv)
-            equal((traced.rc, len(traced.out)), (plain.rc, len(plain.out)), "result of " + path)
+            equal((traced.rc, b"error" in traced.out), (plain.rc, b"error" in plain.out), "result of " + path)
+            if path != "/reset":            # how much is read before a reset is a matter of luck
+                equal(traced.out, plain.out, "output of " + path)
             new = up.requests()[before:]
             check(new, "the request was seen")
             for s, r in zip(matched_eventually(box, new), new):

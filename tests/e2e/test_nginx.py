@@ -255,6 +255,7 @@ def reload_and_new_workers():
         sent = load(web.port, 200, 4, lambda i: ("GET", "/a.txt?i=%d" % i, (), None))
         web.proc.send_signal(signal.SIGHUP)
         web.wait_line(r"start worker process \d+", count=4)
+        web.wait_line(r"worker process \d+ exited", count=2)    # till then an old one may take a connection
         sent += load(web.port, 200, 4, lambda i: ("GET", "/a.txt?i=%d" % (i + 200), (), None))
         check_exactly(finish(box, web, 400), sent)
         check(len({s.resource["process.pid"] for s in box.recv.spans()}) > 1, "several workers answered")

@@ -64,6 +64,7 @@ def one_decode_error_discards_all():
 def command_line_is_redacted():
     s = one(argv=[needs("curl"), "-q", "-sS", "-H", "Authorization: Bearer s3cretvalue", "-u", "user:s3cretvalue",
                   "--proxy-header", "x-api-key: s3cretvalue"])[0]
+    check("-sS" in repr(s.resource.get("process.command_args")), "process.command_args in %r" % s.resource)
     check("s3cretvalue" not in repr(s.resource) + repr(s.attrs), "a secret is in %r" % s.resource)
 
 
