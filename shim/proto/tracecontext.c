@@ -130,13 +130,11 @@ bool b3_single_parse(struct slice s, struct trace_ctx *out)
 			return nothing(out);
 		p++;
 		/* "-decision", "-decision-parent", and as some write it "-parent" without a decision. */
-		if (e - p == 1 || p[1] == '-') {
-			if (!b3_decision((struct slice){p, 1}, out))
-				return nothing(out);
-			p += 2;
-		}
+		size_t left = (size_t)(e - p), parent_at = left == 1 || p[1] == '-' ? 2 : 0;
 		uint8_t parent[8];
-		if (p < e && (e - p != 16 || !decode(p, 8, parent, true)))
+		if (parent_at && !b3_decision((struct slice){p, 1}, out))
+			return nothing(out);
+		if (left > 1 && (left != parent_at + 16 || !decode(p + parent_at, 8, parent, true)))
 			return nothing(out);
 	}
 	out->valid = true;

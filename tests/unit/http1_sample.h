@@ -96,7 +96,7 @@ static ssize_t parse_described(const char *buf, size_t len, size_t seen, bool re
 }
 
 /* `want` as describe() says it. */
-static void check_head(const char *data, size_t n, bool request, const char *want)
+__attribute__((unused)) static void check_head(const char *data, size_t n, bool request, const char *want)
 {
 	static char got[8192], again[8192];
 	struct unit_guarded g = unit_at_begin(data, n);
