@@ -51,10 +51,10 @@ static bool is_ipv6(const char *p, const char *e)
 /* "192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80", "2001:db8::1"; empty for "unknown", "_hidden" and rubbish. */
 static struct slice address_of(struct slice s)
 {
-	const char *p = s.p, *e = s.p + s.n;
 	const struct slice none = {NULL, 0};
 	if (s.n == 0)
 		return none;
+	const char *p = s.p, *e = s.p + s.n;
 	if (*p == '[') {
 		const char *close = memchr(p, ']', s.n);
 		if (!close || !is_ipv6(p + 1, close))

@@ -64,6 +64,8 @@ size_t tracestate_join(const struct slice *fields, unsigned n, char *out, size_t
 	uint32_t key[TRACESTATE_MEMBERS];
 	unsigned members = 0;
 	for (unsigned i = 0; i < n; i++) {
+		if (fields[i].n == 0)
+			continue;
 		const char *p = fields[i].p, *e = p + fields[i].n;
 		while (members < TRACESTATE_MEMBERS && next_member(&p, e, &one)) {
 			uint32_t k = tracestate_key(one);
@@ -123,6 +125,8 @@ size_t baggage_join(const struct slice *fields, unsigned n, char *out, size_t ca
 	size_t o = 0;
 	unsigned members = 0;
 	for (unsigned i = 0; i < n; i++) {
+		if (fields[i].n == 0)
+			continue;
 		const char *p = fields[i].p, *e = p + fields[i].n;
 		while (next_member(&p, e, &m)) {
 			if (!baggage_member(m))
