@@ -140,33 +140,39 @@ static inline void lines_cut(struct lines *l, uint64_t nuls)
 	l->mask &= (nuls & -nuls) - 1;
 }
 
+/* Blocks shorter than 64 bytes are put together from loads that overlap and stay inside. */
+static inline uint64_t mask_short(const char *p, size_t n, char c)
+{
+	const char *e = p + n;
+	uint64_t m = 0;
+	if (n >= 32)
+		return mask_of(p, c) | (uint64_t)mask_of(p + 16, c) << 16 |
+		       (mask_of(e - 32, c) | (uint64_t)mask_of(e - 16, c) << 16) << (n - 32);
+	if (n >= 16)
+		return mask_of(p, c) | (uint64_t)mask_of(e - 16, c) << (n - 16);
+	for (size_t i = 0; i < n; i++)
+		m |= (uint64_t)(p[i] == c) << i;
+	return m;
+}
+
 static inline __attribute__((always_inline)) void lines_fill(struct lines *l)
 {
 	const char *p = l->block;
 	ptrdiff_t left = l->end - p;
+	uint64_t nuls = 0;
 	if (left >= 64) {
 		l->mask = mask64(p, '\n');
 		if (__builtin_expect(has_nul64(p), 0))
-			lines_cut(l, mask64(p, 0));
-		return;
-	}
-	uint64_t m = 0, nuls = 0;
-	int at = 0;
-	for (; left >= 16; left -= 16, p += 16, at += 16) {
-		m |= (uint64_t)mask_of(p, '\n') << at;
-		nuls |= (uint64_t)mask_of(p, 0) << at;
-	}
-	if (left > 0 && l->end - l->begin >= 16) {
-		/* A short rest: load the last 16 bytes instead and shift out those already seen. */
-		m |= (uint64_t)(mask_of(l->end - 16, '\n') >> (16 - left)) << at;
-		nuls |= (uint64_t)(mask_of(l->end - 16, 0) >> (16 - left)) << at;
+			nuls = mask64(p, 0);
+	} else if (p != l->begin) { /* there are 64 bytes before the end: shift out those already seen */
+		p = l->end - 64;
+		l->mask = mask64(p, '\n') >> (64 - left);
+		if (__builtin_expect(has_nul64(p), 0))
+			nuls = mask64(p, 0) >> (64 - left);
 	} else {
-		for (ptrdiff_t i = 0; i < left; i++) {
-			m |= (uint64_t)(p[i] == '\n') << (at + i);
-			nuls |= (uint64_t)(p[i] == 0) << (at + i);
-		}
+		l->mask = mask_short(p, (size_t)left, '\n');
+		nuls = mask_short(p, (size_t)left, 0);
 	}
-	l->mask = m;
 	if (__builtin_expect(nuls != 0, 0))
 		lines_cut(l, nuls);
 }
@@ -174,21 +180,35 @@ static inline __attribute__((always_inline)) void lines_fill(struct lines *l)
 static inline __attribute__((always_inline)) void lines_start(struct lines *l, const char *begin, const char *end)
 {
 	*l = (struct lines){.begin = begin, .end = end, .block = begin};
+	if (begin < end)
+		lines_fill(l);
+}
+
+/* Another 64 bytes; false: there are none, or l->nul. */
+static inline __attribute__((always_inline)) bool lines_more(struct lines *l)
+{
+	if (l->end - l->block <= 64)
+		return false;
+	l->block += 64;
 	lines_fill(l);
+	return true;
+}
+
+/* The next line feed; only while l->mask is not empty. */
+static inline __attribute__((always_inline)) const char *lines_take(struct lines *l)
+{
+	const char *p = l->block + (unsigned)__builtin_ctzll(l->mask);
+	l->mask &= l->mask - 1;
+	return p;
 }
 
 /* The next line feed. NULL: none before the end or, if l->nul, before a NUL. */
 static inline __attribute__((always_inline)) const char *lines_next(struct lines *l)
 {
-	while (__builtin_expect(!l->mask, 0)) {
-		if (l->end - l->block <= 64)
+	while (__builtin_expect(!l->mask, 0))
+		if (!lines_more(l))
 			return NULL;
-		l->block += 64;
-		lines_fill(l);
-	}
-	const char *p = l->block + __builtin_ctzll(l->mask);
-	l->mask &= l->mask - 1;
-	return p;
+	return lines_take(l);
 }
 
 #endif
