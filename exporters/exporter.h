@@ -1,0 +1,85 @@
+/*
+ * A destination of telemetry. To add one: a folder (or file) with a `const struct exporter_kind`, a line in the table
+ * of worker.c, and its variables in the README.
+ *
+ * Everything here runs on the exporter thread only; nothing may block but http.h's loop. The worker owns queues,
+ * batches, schedule, retries and budgets; a kind turns a batch into bytes and says how an answer is to be understood.
+ */
+#ifndef REMORA_EXPORTER_H
+#define REMORA_EXPORTER_H
+
+#include "exporters/abi.h"
+#include "exporters/buf.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct settings; /* settings.h: the parsed variables */
+struct resources; /* resource.h: the resource of each process of the tree, cached */
+
+/* Records of one batch, checked. Borrowed: valid during the call that gets it. */
+struct batch {
+	const struct arena *arena;
+	const struct rec_view *views;
+	uint32_t n;
+	struct resources *resources;
+	const struct settings *settings;
+};
+
+enum outcome {
+	OUT_ACCEPTED,
+	OUT_RETRY,   /* same bytes again, after retry_after_ns or the worker's backoff */
+	OUT_REFUSED, /* drop, never again */
+};
+
+#define ANSWER_MAX (64 * 1024)        /* bytes of an answer's body that are kept */
+#define ANSWER_LIMIT (4 * 1024 * 1024) /* a longer one is an error (OTLP) */
+
+struct answer { /* of a request; filled by http.c, judged by the kind */
+	int status;             /* HTTP status; 0 = the head did not come: nobody knows what became of the request */
+	const char *error;      /* what went wrong underway; with a status: its body is not whole or too long */
+	const char *body;       /* first ANSWER_MAX bytes */
+	size_t body_len;
+	const char *content_type;
+	uint64_t retry_after_ns; /* from Retry-After (seconds or date), 0 = none */
+};
+
+struct verdict {
+	enum outcome outcome;
+	uint64_t retry_after_ns; /* 0 = worker's backoff */
+	uint64_t refused;        /* spans refused inside an accepted batch (partial success) */
+	char message[256];       /* for the log, no secrets; "" = none */
+};
+
+struct request { /* what a kind makes of a batch; strings owned by the destination or literals, headers too */
+	const char *url;
+	const char *const *headers; /* "Name: value", NULL at the end */
+	const char *ca_file, *client_cert, *client_key; /* PEM files; NULL = default / none */
+	bool gzip;                  /* http.c compresses the body; it sets gzipped when it has */
+	bool gzipped;
+	uint64_t timeout_ns;        /* of one attempt, 0 = none */
+	struct buf body;            /* the worker frees it after the last try */
+};
+
+struct exporter_kind {
+	const char *name; /* as in OTEL_TRACES_EXPORTER */
+	/*
+	 * One destination from the settings; *out is its state. `which`: its name in worker_dests.c's table. False: not
+	 * wanted or unfit (it has logged why).
+	 */
+	bool (*create)(const struct settings *s, const char *which, void **out);
+	/* Bytes for a batch. False: nothing to send (all records unfit): the batch is done. HTTP kinds. */
+	bool (*encode)(void *self, const struct batch *b, struct request *out);
+	struct verdict (*judge)(void *self, const struct answer *a);
+	/* Kinds without a connection (console): take the batch here and now, copying what is kept. NULL for HTTP kinds. */
+	void (*print)(void *self, const struct batch *b);
+	/*
+	 * Print what was held back and is due at now_ns (CLOCK_MONOTONIC), or everything when `all`. Returns when it wants
+	 * to be called next, 0 = not before the next batch. NULL for HTTP kinds.
+	 */
+	uint64_t (*tick)(void *self, uint64_t now_ns, bool all);
+	void (*destroy)(void *self);
+};
+
+extern const struct exporter_kind otlp_kind, console_kind;
+
+#endif

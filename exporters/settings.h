@@ -1,0 +1,71 @@
+/*
+ * The OTEL_*, REMORA_* and HONEYCOMB_* variables as the exporter needs them, parsed once at its start from the copies
+ * the shim made (abi.h). Unknown values give one warning for the whole tree (arena.warned). exporter thread.
+ */
+#ifndef REMORA_SETTINGS_H
+#define REMORA_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct export_host;
+
+enum otlp_protocol { OTLP_PROTOBUF, OTLP_JSON };
+
+struct named_file { /* PEM; read by http.c */
+	char *path;      /* owned; NULL = none */
+	const char *var; /* the variable that named it, for messages */
+};
+
+struct otlp_settings { /* one OTLP destination */
+	const char *label; /* for messages: "otlp", "honeycomb" */
+	char *url;         /* whole, with /v1/traces where the specification appends it */
+	char *shown;       /* the same for messages: without user, password and query */
+	char **headers;    /* "name: value", NULL-terminated; secret: never logged */
+	struct named_file ca, client_cert, client_key;
+	enum otlp_protocol protocol;
+	bool gzip;
+	uint64_t timeout_ns; /* of one attempt; 0 = no limit */
+};
+
+struct settings {
+	const struct export_host *host;
+	struct otlp_settings otlp[2]; /* OTEL_EXPORTER_OTLP_*, Honeycomb */
+	unsigned n_otlp;
+	bool console;
+	uint64_t schedule_delay_ns;   /* OTEL_BSP_SCHEDULE_DELAY */
+	uint64_t export_timeout_ns;   /* how long a batch is tried; OTEL_BSP_EXPORT_TIMEOUT when set, 0 = for ever */
+	uint32_t max_queue;           /* 0 = not set: only the byte budget binds */
+	uint32_t max_batch;
+	uint32_t attr_count_limit, attr_length_limit; /* span attributes; UINT32_MAX = none */
+	/* service.* and resource attributes given are per process: they travel in its description (resource.h) */
+};
+
+/* Never NULL-like: bad values fall back to defaults with a warning. */
+void settings_parse(struct settings *s, const struct export_host *host);
+void settings_free(struct settings *s);
+const char *settings_get(const struct export_host *h, const char *name); /* NULL when unset or empty */
+
+/* ---- parts, for settings*.c and tests ---- */
+
+/* Is it one of the names (case-insensitive; n of them, divided by '|')? Its index or -1. Pure. */
+int settings_choice(const char *value, size_t n, const char *names);
+/* A whole number of at most `max`. False: something else. Pure. */
+bool settings_number(const char *value, uint64_t max, uint64_t *out);
+/* http or https with a host and no characters that a URL cannot have. Pure. */
+bool settings_url_ok(const char *url);
+/* A copy for messages: user, password, query and fragment left out. NULL: no memory. */
+char *settings_url_shown(const char *url);
+/*
+ * OTEL_EXPORTER_OTLP_HEADERS: "k=v,k2=v2", values percent-decoded. Result: owned "k: v" strings, NULL at the end;
+ * NULL when there are none. Members that are not fit are left out with one warning that names `var` alone.
+ */
+char **settings_headers(const char *value, const char *var);
+void settings_headers_free(char **headers);
+bool settings_header_add(char ***headers, const char *name, const char *value, size_t n); /* replaces a namesake */
+/* The OTLP and Honeycomb destinations, into s->otlp. */
+void settings_otlp(struct settings *s);
+void settings_otlp_free(struct otlp_settings *o);
+
+#endif

@@ -1,0 +1,381 @@
+/*
+ * The one place that knows the HTTP semantic conventions: which attribute a field of a record is, what a span is
+ * called and when it failed. Encodings only write down what stands here.
+ *
+ * The record may lie in memory that a hostile process writes to: every string is copied before it is looked at a
+ * second time, and no length is read twice.
+ */
+#include "exporters/span_attrs.h"
+#include "exporters/settings.h"
+#include "exporters/span_url.h"
+#include "proto/http1.h"
+#include <arpa/inet.h>
+#include <strings.h>
+
+enum { KIND_SERVER = 2, KIND_CLIENT = 3, STATUS_ERROR = 2, PARENT_KNOWN = 0x100, PARENT_REMOTE = 0x200 };
+
+#define SMALL_TEXT 512 /* addresses, numbers and NULs beside the record's own strings */
+#define COPIES 2       /* of one string, at most: Host in url.full and server.address */
+
+struct maker {
+	struct span_attrs *o;
+	char *at; /* free text; there is room for all that can come (span_attrs_make) */
+	uint32_t max_attrs, max_chars;
+};
+
+/* ---- writing attributes ---- */
+
+static struct attr *begin(struct maker *m, const char *key, uint32_t key_len)
+{
+	struct span_attrs *o = m->o;
+	if (__builtin_expect(o->n >= m->max_attrs, 0)) {
+		o->dropped++;
+		return NULL;
+	}
+	struct attr *a = &o->attrs[o->n++];
+	a->key = key;
+	a->key_len = key_len;
+	return a;
+}
+
+static inline void text(struct maker *m, struct slice s)
+{
+	m->at += utf8_copy(m->at, s.p, s.n);
+}
+
+/* What text() wrote since `from` is the attribute's value. */
+static void end_text(struct maker *m, struct attr *a, char *from)
+{
+	size_t n = (size_t)(m->at - from);
+	if (__builtin_expect(n > m->max_chars, 0))
+		n = utf8_prefix(from, n, m->max_chars);
+	from[n] = 0;
+	m->at = from + n + 1;
+	a->type = ATTR_STRING;
+	a->str = from;
+	a->str_len = n;
+}
+
+static void add_str(struct maker *m, const char *key, uint32_t key_len, struct slice s)
+{
+	struct attr *a = s.n ? begin(m, key, key_len) : NULL;
+	if (!a)
+		return;
+	char *from = m->at;
+	text(m, s);
+	end_text(m, a, from);
+}
+
+/* Text of ours that outlives *out or lies in its text: not copied. */
+static void add_lit(struct maker *m, const char *key, uint32_t key_len, struct slice s)
+{
+	if (s.n > m->max_chars) {
+		add_str(m, key, key_len, s);
+		return;
+	}
+	struct attr *a = s.n ? begin(m, key, key_len) : NULL;
+	if (!a)
+		return;
+	a->type = ATTR_STRING;
+	a->str = s.p;
+	a->str_len = s.n;
+}
+
+static void add_int(struct maker *m, const char *key, uint32_t key_len, uint64_t value)
+{
+	struct attr *a = begin(m, key, key_len);
+	if (!a)
+		return;
+	a->type = ATTR_INT;
+	a->num = value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+#define KEY(lit) "" lit, sizeof(lit) - 1
+#define STR(key, s) add_str(m, KEY(key), s)
+#define LIT(key, s) add_lit(m, KEY(key), s)
+#define INT(key, v) add_int(m, KEY(key), v)
+
+/* ---- addresses ---- */
+
+static char *decimal(char *p, uint32_t v)
+{
+	char digits[10];
+	unsigned n = 0;
+	do
+		digits[n++] = (char)('0' + v % 10);
+	while (v /= 10);
+	while (n)
+		*p++ = digits[--n];
+	return p;
+}
+
+/* As text, kept in *out for as long as that lives; empty for a Unix socket. */
+static struct slice address(struct maker *m, const struct rec_addr *a)
+{
+	char *from = m->at, *p = from;
+	if (a->family == 4) {
+		for (int i = 0; i < 4; i++) {
+			p = decimal(p, a->ip[i]);
+			*p++ = i < 3 ? '.' : 0;
+		}
+	} else if (a->family == 6 && inet_ntop(AF_INET6, a->ip, p, INET6_ADDRSTRLEN)) {
+		p += strlen(p) + 1;
+	} else {
+		return (struct slice){NULL, 0};
+	}
+	m->at = p;
+	return (struct slice){from, (uint32_t)(p - from - 1)};
+}
+
+/* ---- what spans have ---- */
+
+static const struct slice methods[] = {
+	[HTTP1_OTHER] = SLICE("_OTHER"),
+	[HTTP1_GET] = SLICE("GET"),
+	[HTTP1_HEAD] = SLICE("HEAD"),
+	[HTTP1_POST] = SLICE("POST"),
+	[HTTP1_PUT] = SLICE("PUT"),
+	[HTTP1_DELETE] = SLICE("DELETE"),
+	[HTTP1_CONNECT] = SLICE("CONNECT"),
+	[HTTP1_OPTIONS] = SLICE("OPTIONS"),
+	[HTTP1_TRACE] = SLICE("TRACE"),
+	[HTTP1_PATCH] = SLICE("PATCH"),
+};
+
+/* The name as well: "GET", "GET /users/:id", and "HTTP" for what is not a known method. Returns its number. */
+static uint8_t add_method(struct maker *m, const struct rec_view *v, struct slice route)
+{
+	uint8_t method = v->rec->method;
+	if (method >= sizeof methods / sizeof *methods)
+		method = HTTP1_OTHER;
+	struct slice name = method == HTTP1_OTHER ? SLICE("HTTP") : methods[method];
+	if (route.n) {
+		char *from = m->at;
+		text(m, name);
+		*m->at++ = ' ';
+		text(m, route);
+		name = from_to(from, m->at);
+		*m->at++ = 0;
+	}
+	m->o->name = name.p;
+	m->o->name_len = name.n;
+	LIT("http.request.method", methods[method]);
+	if (method == HTTP1_OTHER)
+		STR("http.request.method_original", v->str[REC_METHOD]);
+	return method;
+}
+
+static bool is_word(struct slice s, const char *lower_word)
+{
+	return s.n == strlen(lower_word) && strncasecmp(s.p, lower_word, s.n) == 0;
+}
+
+static struct slice scheme_of(const struct target *t, uint8_t bits)
+{
+	if (bits & REC_HTTPS || is_word(t->scheme, "https"))
+		return SLICE("https");
+	return t->scheme.n && !is_word(t->scheme, "http") ? t->scheme : SLICE("http");
+}
+
+static uint32_t default_port(struct slice scheme)
+{
+	return is_word(scheme, "https") ? 443 : 80;
+}
+
+static void add_peer(struct maker *m, const struct span_rec *r, struct slice peer)
+{
+	LIT("network.peer.address", peer);
+	if (peer.n)
+		INT("network.peer.port", r->peer.port);
+}
+
+/* What server and client tell alike; `fails` is the first status that is an error. */
+static void add_exchange(struct maker *m, const struct span_rec *r, unsigned fails)
+{
+	uint16_t status = r->status;
+	uint8_t minor = r->minor, bits = r->bits, error = r->error;
+	if (minor <= 1)
+		LIT("network.protocol.version", minor ? SLICE("1.1") : SLICE("1.0"));
+	if (status)
+		INT("http.response.status_code", status);
+	if (bits & REC_REQ_BODY)
+		INT("http.request.body.size", r->req_size);
+	if (bits & REC_RESP_BODY)
+		INT("http.response.body.size", r->resp_size);
+	if (error == ERR_NONE && status < fails)
+		return;
+	/* What cut a response off says more than the status that it had begun with. */
+	m->o->status = STATUS_ERROR;
+	if (error != ERR_NONE) {
+		const char *word = rec_error_name(error, r->err_no);
+		STR("error.type", from_to(word, word + strlen(word)));
+	} else {
+		char *from = m->at;
+		m->at = decimal(from, status);
+		*m->at++ = 0;
+		LIT("error.type", from_to(from, m->at - 1));
+	}
+}
+
+static void server(struct maker *m, const struct rec_view *v)
+{
+	const struct span_rec *r = v->rec;
+	struct slice route = v->str[REC_ROUTE];
+	uint8_t method = add_method(m, v, route);
+	struct target t = target_of(v->str[REC_TARGET], method == HTTP1_CONNECT);
+	struct slice scheme = scheme_of(&t, r->bits);
+	STR("url.path", t.path.p || !t.authority.p ? t.path : SLICE("/")); /* required, CONNECT has none */
+	STR("url.query", t.query);
+	STR("url.scheme", scheme);
+
+	/* The name the client used. A Host without a port leaves it open whether somebody maps ports before us. */
+	struct authority a = authority_of(t.authority.n ? t.authority : v->str[REC_HOST]);
+	if (a.host.n) {
+		STR("server.address", a.host);
+		INT("server.port", a.port ? a.port : r->local.port ? r->local.port : default_port(scheme));
+	} else if (r->local.family) {
+		LIT("server.address", address(m, &r->local));
+		INT("server.port", r->local.port);
+	}
+	struct slice peer = address(m, &r->peer);
+	if (v->str[REC_CLIENT_ADDR].n)
+		STR("client.address", v->str[REC_CLIENT_ADDR]);
+	else
+		LIT("client.address", peer);
+	add_peer(m, r, peer);
+	STR("user_agent.original", v->str[REC_USER_AGENT]);
+	STR("http.route", route);
+	add_exchange(m, r, 500);
+}
+
+/* Peer address as the authority of a URL, when the request names no host. */
+static void peer_authority(struct maker *m, const struct span_rec *r, struct slice peer, uint32_t usual_port)
+{
+	bool v6 = memchr(peer.p, ':', peer.n) != NULL;
+	if (v6)
+		*m->at++ = '[';
+	text(m, peer);
+	if (v6)
+		*m->at++ = ']';
+	if (r->peer.port && r->peer.port != usual_port) {
+		*m->at++ = ':';
+		m->at = decimal(m->at, r->peer.port);
+	}
+}
+
+static void client(struct maker *m, const struct rec_view *v)
+{
+	const struct span_rec *r = v->rec;
+	uint8_t method = add_method(m, v, (struct slice){NULL, 0});
+	struct slice whole = v->str[REC_TARGET];
+	struct target t = target_of(whole, method == HTTP1_CONNECT);
+	struct slice scheme = scheme_of(&t, r->bits);
+	uint32_t usual_port = default_port(scheme);
+	struct authority a = authority_of(t.authority.n ? t.authority : v->str[REC_HOST]);
+	struct slice peer = address(m, &r->peer);
+
+	struct attr *url = a.host.n || peer.n ? begin(m, KEY("url.full")) : NULL;
+	if (url) {
+		char *from = m->at;
+		if (t.scheme.n) {
+			text(m, whole);
+		} else {
+			text(m, scheme);
+			text(m, SLICE("://"));
+			if (a.host.n)
+				text(m, a.text);
+			else
+				peer_authority(m, r, peer, usual_port);
+			if (!t.authority.p && !slice_eq(whole, SLICE("*"))) /* OPTIONS * means the server itself */
+				text(m, whole);
+		}
+		end_text(m, url, from);
+	}
+	if (a.host.n)
+		STR("server.address", a.host);
+	else
+		LIT("server.address", peer);
+	/* Behind a proxy (absolute form) the peer is not the server. */
+	uint32_t port = a.port ? a.port : !t.authority.p && r->peer.port ? r->peer.port : usual_port;
+	if (a.host.n || peer.n)
+		INT("server.port", port);
+	add_peer(m, r, peer);
+	add_exchange(m, r, 400);
+}
+
+static void failed_connect(struct maker *m, const struct span_rec *r)
+{
+	const char *word = r->error == ERR_NONE ? "_OTHER" : rec_error_name(r->error, r->err_no);
+	m->o->name = "connect";
+	m->o->name_len = sizeof "connect" - 1;
+	m->o->status = STATUS_ERROR;
+	struct slice peer = address(m, &r->peer);
+	LIT("server.address", peer);
+	if (peer.n)
+		INT("server.port", r->peer.port);
+	add_peer(m, r, peer);
+	STR("error.type", from_to(word, word + strlen(word)));
+}
+
+/* ---- */
+
+static bool zero(const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struct settings *s)
+{
+	const struct span_rec *r = v->rec;
+	uint8_t kind = r->kind, bits = r->bits;
+	if (kind < SPAN_SERVER || kind > SPAN_CONNECT || zero(r->trace_id, 16) || zero(r->span_id, 8))
+		return false;
+	o->kind = kind == SPAN_SERVER ? KIND_SERVER : KIND_CLIENT;
+	o->status = 0;
+	o->n = o->dropped = 0;
+	o->big = (struct buf){0};
+	o->has_parent = !zero(r->parent_id, 8);
+	o->flags = r->trace_flags | PARENT_KNOWN | (o->has_parent && bits & REC_PARENT_REMOTE ? PARENT_REMOTE : 0);
+	o->start_ns = r->start_ns;
+	o->end_ns = r->end_ns > o->start_ns ? r->end_ns : o->start_ns; /* the clock may have been set */
+
+	struct maker mk = {o, o->text, s->attr_count_limit, s->attr_length_limit}, *m = &mk;
+	if (m->max_attrs > SPAN_ATTRS_MAX)
+		m->max_attrs = SPAN_ATTRS_MAX;
+	struct rec_view bare;
+	size_t room = SMALL_TEXT;
+	for (int i = 0; i < REC_TAG_MAX; i++)
+		room += (size_t)v->str[i].n * COPIES * UTF8_GROWTH;
+	if (room > sizeof o->text) {
+		if (buf_reserve(&o->big, room)) {
+			m->at = o->big.p;
+		} else { /* no memory: better a span without its strings than none */
+			bare = (struct rec_view){.rec = r, .proc = v->proc};
+			v = &bare;
+		}
+	}
+	struct slice state = v->str[REC_TRACESTATE];
+	o->trace_state = m->at;
+	text(m, state);
+	o->trace_state_len = (uint32_t)(m->at - o->trace_state);
+	*m->at++ = 0;
+
+	if (kind == SPAN_SERVER)
+		server(m, v);
+	else if (kind == SPAN_CLIENT)
+		client(m, v);
+	else
+		failed_connect(m, r);
+	if (bits & REC_AMBIGUOUS)
+		LIT("remora.parent", SLICE("ambiguous"));
+	return true;
+}
+
+void span_attrs_free(struct span_attrs *o)
+{
+	if (o->big.p)
+		buf_free(&o->big);
+}

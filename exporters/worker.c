@@ -1,0 +1,212 @@
+/* The exporter's loop: drain, send, sleep. Everything hangs off one struct worker, made anew at each start. */
+#include "exporters/worker.h"
+#include "base/clock.h"
+#include "exporters/log.h"
+#include <stdlib.h>
+
+#define MS UINT64_C(1000000)
+#define SECOND (1000 * MS)
+#define IDLE_NS (30 * SECOND) /* nothing to send for so long: the thread ends */
+#define BUSY_WAIT_MS 2        /* for sockets, while records stream in */
+#define QUIET_WAIT_MS 15      /* else; it bounds how long a flush waits to be noticed */
+
+struct worker *worker_new(const struct export_host *host)
+{
+	struct worker *w = calloc(1, sizeof *w);
+	if (!w)
+		return NULL;
+	w->host = host;
+	w->can_grow = true;
+	w->more_orphans = true;
+	w->idle_since_ns = mono_ns();
+	settings_parse(&w->settings, host);
+	w->resources = resources_new(&w->settings);
+	w->http = http_global_init() ? http_new(host) : NULL;
+	w->slots = malloc(DRAIN * sizeof *w->slots);
+	if (!w->resources || !w->http || !w->slots || !source_init(&w->sources[0], host->arena, false)) {
+		log_error("no memory for the exporter");
+		worker_delete(w);
+		return NULL;
+	}
+	worker_dests(w);
+	return w;
+}
+
+void worker_delete(struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_dests; i++)
+		dest_free(&w->dests[i]);
+	for (unsigned i = 0; i < SOURCES; i++) {
+		struct source *s = &w->sources[i];
+		if (s->arena)
+			source_flush(s);
+		if (s->arena && s->orphan)
+			arena_orphan_leave(s->arena, w->host->dir);
+		source_free(s);
+	}
+	http_delete(w->http);
+	if (w->resources)
+		resources_delete(w->resources);
+	settings_free(&w->settings);
+	views_free(&w->views);
+	free(w->slots);
+	free(w);
+}
+
+/* ---- one turn ---- */
+
+static void pump(struct worker *w, uint64_t now)
+{
+	for (unsigned i = 0; i < w->n_dests; i++)
+		dest_pump(&w->dests[i], now, w->flushing);
+}
+
+static void turn(struct worker *w)
+{
+	uint64_t now = mono_ns();
+	http_run(w->http);
+	/* Room first, then what wants it. */
+	pump(w, now);
+	worker_drain(w, now, w->flushing);
+	if (w->last_drain || w->flushing)
+		worker_sweep(w, now, false);
+	worker_orphans(w, now);
+	pump(w, now);
+	source_flush(&w->sources[0]);
+	worker_report_drops(w, now);
+	if (w->last_drain)
+		w->idle_since_ns = now;
+}
+
+/* ---- sleeping ---- */
+
+static void sooner(uint64_t *due, uint64_t at)
+{
+	if (at && (!*due || at < *due))
+		*due = at;
+}
+
+/* When something is to be done by the clock; 0 = nothing. */
+static uint64_t next_due(struct worker *w)
+{
+	uint64_t due = arena_next_held(worker_arena(w));
+	for (unsigned i = 0; i < w->n_dests; i++)
+		sooner(&due, dest_due(&w->dests[i]));
+	if (w->flushing)
+		sooner(&due, atomic_load(w->host->deadline_ns));
+	return due;
+}
+
+/* At how many committed records to wake: a batch is full, or the free slots run short. */
+static uint32_t wake_at(const struct worker *w)
+{
+	const struct source *s = &w->sources[0];
+	uint32_t slots = arena_slots(s->arena), free_slots = slots > s->weight ? slots - s->weight : 0;
+	uint32_t n = free_slots / 2;
+	for (unsigned i = 0; i < w->n_dests; i++) {
+		const struct dest *d = &w->dests[i];
+		if (d->n_batch || d->queue.n >= w->settings.max_batch)
+			continue; /* waits for its turn, not for records */
+		uint32_t more = w->settings.max_batch - d->queue.n;
+		n = more < n ? more : n;
+	}
+	return n ? n : 1;
+}
+
+/* A destination with nothing to do learns of the first record at once: its delay begins then. */
+static bool some_empty(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_dests; i++)
+		if (!w->dests[i].n_batch && !w->dests[i].queue.n)
+			return true;
+	return false;
+}
+
+static bool is_idle(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_dests; i++)
+		if (w->dests[i].n_batch || w->dests[i].queue.n)
+			return false;
+	for (unsigned i = 1; i < SOURCES; i++)
+		if (w->sources[i].arena)
+			return false;
+	return true;
+}
+
+static void wait_for_work(struct worker *w)
+{
+	struct arena *a = worker_arena(w);
+	uint64_t now = mono_ns(), due = next_due(w), timeout = 0;
+	bool idle = some_empty(w), http = http_active(w->http) != 0;
+	uint32_t batch = wake_at(w);
+	if (due && due <= now)
+		return;
+	if (due)
+		timeout = due - now;
+	else if (is_idle(w) && !w->host->busy())
+		timeout = w->idle_since_ns + IDLE_NS > now ? w->idle_since_ns + IDLE_NS - now : 1;
+	int ms = w->last_drain > 256 ? BUSY_WAIT_MS : QUIET_WAIT_MS;
+	if (timeout && timeout / MS < (uint64_t)ms)
+		ms = (int)(timeout / MS) + 1;
+	w->host->run_leave();
+	if (http)
+		http_wait(w->http, ms);
+	else
+		arena_sleep(a, idle, timeout, batch);
+	w->host->run_enter();
+}
+
+/* ---- requests of host threads ---- */
+
+static bool flush_done(const struct worker *w, uint64_t now)
+{
+	if (now >= atomic_load(w->host->deadline_ns))
+		return true;
+	for (unsigned i = 0; i < w->n_dests; i++)
+		if (!dest_flushed(&w->dests[i], now))
+			return false;
+	return true;
+}
+
+/* True: stop. */
+static bool serve_request(struct worker *w)
+{
+	uint32_t r = atomic_load(w->host->request);
+	if (r == REQUEST_NONE) {
+		w->flushing = false;
+		return false;
+	}
+	if (!w->flushing) {
+		w->flushing = true;
+		for (unsigned i = 0; i < w->n_dests; i++)
+			w->dests[i].flush_failed = false;
+		return false; /* a turn with what there is, then look */
+	}
+	if (!flush_done(w, mono_ns()))
+		return false;
+	worker_report(w, r == REQUEST_STOP ? "stop" : "flush");
+	if (r == REQUEST_STOP)
+		return true;
+	w->flushing = false;
+	w->host->flushed();
+	return false;
+}
+
+enum export_end worker_run(struct worker *w, bool takeover)
+{
+	worker_sweep(w, mono_ns(), takeover);
+	for (;;) {
+		bool began = !w->flushing;
+		if (serve_request(w))
+			return EXPORT_STOPPED;
+		began &= w->flushing;
+		turn(w);
+		if (began)
+			continue; /* nothing may be left to wait for */
+		if (!w->flushing && is_idle(w) && !next_due(w) && mono_ns() - w->idle_since_ns >= IDLE_NS && !w->host->busy()) {
+			worker_report(w, "idle");
+			return EXPORT_IDLE;
+		}
+		wait_for_work(w);
+	}
+}

@@ -1,0 +1,148 @@
+/*
+ * Inside worker*.c: from arenas through one queue per destination to the exporters. exporter thread.
+ *
+ *	arena --drain--> source --offer--> dest.queue --batch--> request --answer--> source_unref --> arena_free
+ *
+ * A record lies in its slot, marked SLOT_TAKEN, until every destination has answered for it: a kill loses nothing. So
+ * queues hold slot numbers only, and the budget of a destination is counted in slots.
+ */
+#ifndef REMORA_WORKER_H
+#define REMORA_WORKER_H
+
+#include "exporters/http.h"
+#include "exporters/resource.h"
+#include "exporters/settings.h"
+
+#define DESTS 4
+#define ORPHANS 4 /* arenas of dead trees that are worked on at a time */
+#define SOURCES (1 + ORPHANS)
+
+/* ---- worker_source.c: an arena, and which of its records we hold ---- */
+
+struct slot_use {
+	uint8_t refs;   /* destinations that still need the record; 0 = not ours */
+	uint8_t weight; /* slots that it takes */
+};
+
+struct source {
+	struct arena *arena; /* NULL: free entry */
+	bool orphan;
+	uint32_t max;         /* entries of use */
+	struct slot_use *use; /* by slot; ours alone, the arena's bytes are others' as well */
+	uint32_t held, weight; /* records and slots with refs */
+	uint32_t freed[256], n_freed;
+	uint32_t *waiting, n_waiting, at_waiting; /* an orphan's records that are not queued yet */
+};
+
+bool source_init(struct source *s, struct arena *a, bool orphan);
+void source_free(struct source *s);
+/* A record was drained: `refs` starts at 1, the caller's. False: it cannot be (a list out of order); counted. */
+bool source_take(struct source *s, uint32_t slot);
+void source_ref(struct source *s, uint32_t slot);
+void source_unref(struct source *s, uint32_t slot); /* the last one gives the slot back, at source_flush at the latest */
+void source_flush(struct source *s);
+
+/* ---- worker_dest.c: a destination's queue and its request ---- */
+
+struct ref {
+	uint32_t slot, source;
+};
+
+struct queue { /* ring */
+	struct ref *ring;
+	uint32_t cap, head, n;
+};
+
+struct worker;
+struct dest {
+	struct worker *worker;
+	const struct exporter_kind *kind;
+	const char *name; /* "otlp", "honeycomb", "console" */
+	void *self;
+	uint64_t delay_ns;
+	struct queue queue;
+	uint32_t weight;   /* slots of queue and batch */
+	uint64_t since_ns; /* the queue's delay began */
+	/* The batch under way: in flight when call is there, else waiting for not_before_ns. */
+	struct ref *batch;
+	uint32_t n_batch;
+	struct request request;
+	struct http_call *call;
+	uint64_t born_ns, posted_ns, not_before_ns;
+	bool told_when;   /* not_before_ns is the receiver's word, not our backoff */
+	uint32_t fails;   /* in a row */
+	bool flush_failed; /* since the flush began: it will not be waited for */
+	uint64_t sent, dropped;
+};
+
+/* Takes a reference if there is room; else the destination loses the record, which is counted. */
+void dest_offer(struct dest *d, struct ref r, uint64_t now);
+/* Start what can be started. */
+void dest_pump(struct dest *d, uint64_t now, bool flush);
+/* Nothing left to try before a flush's deadline. */
+bool dest_flushed(const struct dest *d, uint64_t now);
+/* When dest_pump wants to be called; 0: not before a record or an answer comes. */
+uint64_t dest_due(const struct dest *d);
+void dest_free(struct dest *d); /* drops the queue without counting, cancels */
+
+/* ---- worker_batch.c: records into bytes ---- */
+
+/* Moves up to max_batch records of one source from the queue into d->batch and encodes them. False: nothing to send. */
+bool batch_make(struct dest *d);
+void batch_done(struct dest *d); /* gives the records back and frees the request */
+struct views { /* of a batch, kept for the next one */
+	struct rec_view *views;
+	uint32_t cap;
+	struct scratch {
+		struct scratch *next;
+		size_t n;
+		char bytes[];
+	} *scratch;
+};
+void views_free(struct views *v);
+
+/* ---- worker.c ---- */
+
+struct worker {
+	const struct export_host *host;
+	struct settings settings;
+	struct resources *resources;
+	struct http *http;
+	struct source sources[SOURCES]; /* [0]: this tree's arena */
+	struct dest dests[DESTS];
+	unsigned n_dests, n_http;
+	struct views views;
+	uint32_t *slots; /* drain buffer */
+	bool more_orphans;     /* there may be arenas of dead trees */
+	bool forget_resources; /* an orphan is gone: its processes are cached by its address */
+	bool can_grow;
+	bool flushing;
+	uint32_t last_drain; /* records, to choose how long to wait for sockets */
+	uint64_t swept_ns, idle_since_ns;
+	uint64_t full_seen;      /* COUNT_DROP_FULL at the last look */
+	uint64_t drops_told, drops_told_ns;
+};
+
+#define DRAIN 1024
+
+struct worker *worker_new(const struct export_host *host);
+/* The loop; the arena's lease is held. */
+enum export_end worker_run(struct worker *w, bool takeover);
+/* What was not sent stays taken in the arena: the next owner of its lease finds it. */
+void worker_delete(struct worker *w);
+static inline struct arena *worker_arena(const struct worker *w)
+{
+	return w->sources[0].arena;
+}
+
+/* worker_dests.c: destinations from the settings */
+void worker_dests(struct worker *w);
+/* worker_feed.c: arenas into queues */
+void worker_drain(struct worker *w, uint64_t now, bool final);
+void worker_sweep(struct worker *w, uint64_t now, bool takeover);
+void worker_orphans(struct worker *w, uint64_t now);
+/* worker_report.c: counters to the log, at debug level */
+void worker_report(struct worker *w, const char *when);
+void worker_report_drops(struct worker *w, uint64_t now);
+
+#endif

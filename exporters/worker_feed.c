@@ -1,0 +1,166 @@
+/* From the arenas into the queues: committed records, what dead processes left, and arenas of dead trees. */
+#include "base/clock.h"
+#include "exporters/log.h"
+#include "exporters/worker.h"
+#include <stdlib.h>
+
+#define SECOND UINT64_C(1000000000)
+#define SWEEP_EVERY (10 * SECOND)
+#define DRAIN_MOST (16 * DRAIN) /* per turn of the loop, so that answers are seen too */
+#define ORPHAN_AHEAD 4          /* batches of an orphan that are queued at a time */
+
+static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t now)
+{
+	for (unsigned i = 0; i < w->n_dests; i++)
+		dest_offer(&w->dests[i], (struct ref){slot, source}, now);
+	source_unref(&w->sources[source], slot);
+}
+
+/* ---- this tree's arena ---- */
+
+static void take(struct worker *w, uint32_t n, uint64_t now)
+{
+	struct source *s = &w->sources[0];
+	for (uint32_t i = 0; i < n; i++)
+		if (source_take(s, w->slots[i]))
+			offer_all(w, 0, w->slots[i], now);
+}
+
+/* Before hosts run out: when half of it is in use, or somebody did run out. */
+static void grow(struct worker *w)
+{
+	struct source *s = &w->sources[0];
+	struct arena *a = s->arena;
+	uint64_t full = atomic_load_explicit(&a->count[COUNT_DROP_FULL], memory_order_relaxed);
+	uint32_t pending = atomic_load_explicit(&a->pending, memory_order_relaxed);
+	while (w->can_grow && (s->weight + pending > arena_slots(a) / 2 || full != w->full_seen)) {
+		w->full_seen = full;
+		w->can_grow = arena_grow(a);
+		if (w->can_grow)
+			log_debug("arena: %u slots", arena_slots(a));
+	}
+}
+
+void worker_drain(struct worker *w, uint64_t now, bool final)
+{
+	struct arena *a = worker_arena(w);
+	uint64_t held = arena_next_held(a);
+	bool due = held && held <= now;
+	uint32_t n;
+	w->last_drain = 0;
+	do {
+		n = arena_drain(a, w->slots, DRAIN, due, final);
+		take(w, n, now);
+		w->last_drain += n;
+		grow(w);
+	} while (n == DRAIN && w->last_drain < DRAIN_MOST);
+}
+
+void worker_sweep(struct worker *w, uint64_t now, bool takeover)
+{
+	uint32_t n;
+	if (!takeover && !w->flushing && w->swept_ns && now - w->swept_ns < SWEEP_EVERY)
+		return;
+	w->swept_ns = now;
+	do {
+		n = arena_sweep(worker_arena(w), w->slots, DRAIN, takeover);
+		take(w, n, now);
+	} while (n == DRAIN);
+	resources_trim(w->resources, worker_arena(w));
+}
+
+/* ---- arenas of dead trees ---- */
+
+struct finding {
+	struct worker *w;
+	uint64_t now;
+};
+
+static bool reserve_waiting(struct source *s)
+{
+	uint32_t *p = realloc(s->waiting, (s->n_waiting + DRAIN) * sizeof *p);
+	if (p)
+		s->waiting = p;
+	return p != NULL;
+}
+
+static void wait_for(struct source *s, uint32_t n)
+{
+	uint32_t *list = s->waiting + s->n_waiting;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t slot = list[i];
+		if (source_take(s, slot))
+			s->waiting[s->n_waiting++] = slot;
+	}
+}
+
+static void got_orphan(void *ctx, struct arena *a)
+{
+	struct worker *w = ((struct finding *)ctx)->w;
+	struct source *s = NULL;
+	for (unsigned i = 1; i < SOURCES && !s; i++)
+		if (!w->sources[i].arena)
+			s = &w->sources[i];
+	if (!s || !source_init(s, a, true)) {
+		arena_orphan_leave(a, w->host->dir);
+		return;
+	}
+	uint32_t n = DRAIN;
+	while (n == DRAIN && reserve_waiting(s))
+		wait_for(s, n = arena_sweep(a, s->waiting + s->n_waiting, DRAIN, true));
+	for (n = DRAIN; n == DRAIN && reserve_waiting(s);)
+		wait_for(s, n = arena_drain(a, s->waiting + s->n_waiting, DRAIN, true, true));
+	if (s->n_waiting)
+		log_debug("%u records of a tree that is gone (pid %d)", s->n_waiting, a->root_pid);
+}
+
+static bool may_feed(const struct worker *w)
+{
+	uint32_t most = w->settings.max_batch * ORPHAN_AHEAD;
+	if (w->settings.max_queue && w->settings.max_queue / 2 < most)
+		most = w->settings.max_queue / 2;
+	for (unsigned i = 0; i < w->n_dests; i++)
+		if (w->dests[i].queue.n >= most)
+			return false;
+	return true;
+}
+
+static void feed(struct worker *w, uint32_t source, uint64_t now)
+{
+	struct source *s = &w->sources[source];
+	while (s->at_waiting < s->n_waiting && may_feed(w))
+		offer_all(w, source, s->waiting[s->at_waiting++], now);
+	source_flush(s);
+	if (s->at_waiting < s->n_waiting || s->held)
+		return;
+	arena_orphan_done(s->arena, w->host->dir);
+	source_free(s);
+	w->forget_resources = true;
+	w->more_orphans = true;
+}
+
+void worker_orphans(struct worker *w, uint64_t now)
+{
+	unsigned at_work = 0;
+	for (unsigned i = 1; i < SOURCES; i++)
+		if (w->sources[i].arena) {
+			feed(w, i, now);
+			at_work += w->sources[i].arena != NULL;
+		}
+	/* What was learned of an orphan's processes hangs on its address, which the next may get. */
+	if (w->forget_resources) {
+		struct resources *fresh = resources_new(&w->settings);
+		if (fresh) {
+			resources_delete(w->resources);
+			w->resources = fresh;
+		}
+		w->forget_resources = !fresh;
+	}
+	if (at_work || !w->more_orphans || w->forget_resources || !*w->host->dir)
+		return;
+	struct finding f = {w, now};
+	w->more_orphans = arena_orphans(w->host->dir, worker_arena(w), ORPHANS, got_orphan, &f) > 0;
+	for (unsigned i = 1; i < SOURCES; i++)
+		if (w->sources[i].arena)
+			feed(w, i, now);
+}

@@ -1,0 +1,54 @@
+/*
+ * What the host threads need to know of the environment, read once in the constructor from its envp argument (later
+ * the environment may be empty or overwritten). Constant afterwards; inherited by forked children. Bad values fall
+ * back silently here: the exporter parses the same copies and tells of them (exporters/settings.c).
+ */
+#ifndef REMORA_CONFIG_H
+#define REMORA_CONFIG_H
+
+#include "base/log.h"
+#include "base/slice.h"
+#include "proto/tracecontext.h"
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum sampler { /* OTEL_TRACES_SAMPLER */
+	SAMPLER_ON,
+	SAMPLER_OFF,
+	SAMPLER_RATIO,
+};
+
+#define CONFIG_ENV_MAX 96
+
+struct config {
+	const char *inert;    /* why nothing is traced, NULL = active */
+	uint8_t log_level;    /* enum log_level */
+	unsigned propagators; /* set of enum propagator */
+	uint8_t sampler;      /* of roots, or of all when !parent_based */
+	bool parent_based;
+	uint64_t threshold;   /* SAMPLER_RATIO: sampled when the low 56 bits of the trace id are >= this */
+	char th[16];          /* the same as tracestate's ot=th: value, "" = none to write */
+	uint64_t hash;        /* of all copied variables but per-process ones: processes with another one do not share */
+	uint32_t arena_bytes; /* REMORA_ARENA_BYTES */
+	uint32_t exit_wait_ms; /* REMORA_EXIT_WAIT_MS, default 500 */
+	bool stderr_tty;
+	bool private_files; /* a client certificate or key, or a CA file, is configured */
+	const char *runtime_dir, *xdg_runtime_dir; /* NULL = unset */
+	const char *service_name, *resource_attributes; /* NULL = unset */
+	struct trace_ctx parent;                   /* TRACEPARENT of the environment; valid or not */
+	struct slice tracestate, baggage;          /* of the environment, checked */
+	char exe[PATH_MAX];
+	const char *env[CONFIG_ENV_MAX + 1]; /* copies, NAME=VALUE, NULL at the end */
+	char args[4096];                     /* argv as it was at the start, each with its NUL; cut at the end */
+	uint32_t args_len;
+};
+
+extern struct config config;
+
+void config_read(int argc, char *const *argv, char *const *envp); /* constructor only */
+const char *config_get(const char *name); /* NULL when unset or empty */
+/* Does path match one of the globs ("a*b?c", split at ',' or ':') of list? A pattern without '/' is for the file name. Pure. */
+bool glob_list(const char *list, const char *path);
+
+#endif

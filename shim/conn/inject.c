@@ -1,0 +1,378 @@
+#include "conn/inject.h"
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/sys.h"
+#include "conn/http.h"
+#include <errno.h>
+#include <poll.h>
+
+/* ---- the text ---- */
+
+struct text {
+	char *p;
+	uint32_t n, cap;
+	bool full;
+	const char *eol; /* as the program ends its lines */
+};
+
+static void add(struct text *t, const char *p, size_t n)
+{
+	if (t->full || n > t->cap - t->n) {
+		t->full = true;
+		return;
+	}
+	memcpy(t->p + t->n, p, n);
+	t->n += (uint32_t)n;
+}
+#define ADD(t, lit) add(t, lit, sizeof(lit) - 1)
+
+static void line(struct text *t, const char *name, const char *value, size_t n)
+{
+	uint32_t begin = t->n;
+	add(t, name, strlen(name));
+	ADD(t, ": ");
+	add(t, value, n);
+	add(t, t->eol, strlen(t->eol));
+	if (t->full) { /* whole lines or none */
+		t->n = begin;
+		t->full = false;
+	}
+}
+
+static void write_headers(struct text *t, const struct span_ctx *c, const struct http1_head *h)
+{
+	struct trace_ctx x = {.flags = c->flags, .valid = true, .sampled_known = true};
+	char v[80];
+	memcpy(x.trace_id, c->trace_id, 16);
+	memcpy(x.span_id, c->span_id, 8);
+	if ((config.propagators & PROP_TRACECONTEXT) && !h->n_traceparent) {
+		traceparent_format(&x, v);
+		line(t, "traceparent", v, TRACEPARENT_LEN);
+		if (c->tracestate.n && !h->n_tracestate)
+			line(t, "tracestate", c->tracestate.p, c->tracestate.n);
+	}
+	if ((config.propagators & PROP_BAGGAGE) && c->baggage.n && !h->n_baggage) {
+		uint32_t before = t->n;
+		line(t, "baggage", c->baggage.p, c->baggage.n);
+		if (c->parent.t && !span_ref_valid(c->parent)) /* it ended while we copied */
+			t->n = before;
+	}
+	if ((config.propagators & PROP_B3) && !h->b3.n)
+		line(t, "b3", v, b3_single_format(&x, v, sizeof v));
+	if ((config.propagators & PROP_B3MULTI) && !h->b3_trace_id.n) {
+		hex_encode(x.trace_id, 16, v);
+		line(t, "X-B3-TraceId", v, 32);
+		hex_encode(x.span_id, 8, v);
+		line(t, "X-B3-SpanId", v, 16);
+		line(t, "X-B3-Sampled", x.flags & TRACE_FLAG_SAMPLED ? "1" : "0", 1);
+	}
+	if ((config.propagators & PROP_XRAY) && !h->amzn_trace_id.n)
+		line(t, "X-Amzn-Trace-Id", v, amzn_trace_format(&x, v, sizeof v));
+}
+
+/* ---- pieces ---- */
+
+/* Appends bytes [from, to) of the program's pieces; false: too many pieces. */
+static bool pieces(struct tx *t, size_t from, size_t to)
+{
+	size_t at = 0;
+	for (int i = 0; i < t->host_count && at < to; i++) {
+		const struct iovec *v = &t->host[i];
+		size_t b = from > at ? from - at : 0, e = to - at < v->iov_len ? to - at : v->iov_len;
+		if (b < e) {
+			if (t->msg.msg_iovlen >= TX_IOV)
+				return false;
+			t->iov[t->msg.msg_iovlen++] = (struct iovec){(char *)v->iov_base + b, e - b};
+		}
+		at += v->iov_len;
+	}
+	return true;
+}
+
+static bool ours(struct tx *t, char *p, size_t n)
+{
+	if (t->msg.msg_iovlen >= TX_IOV)
+		return false;
+	t->iov[t->msg.msg_iovlen++] = (struct iovec){p, n};
+	return true;
+}
+
+static size_t total(const struct iovec *v, int count)
+{
+	size_t n = 0;
+	for (int i = 0; i < count; i++)
+		n += v[i].iov_len;
+	return n;
+}
+
+static void message(struct tx *t, const struct msghdr *original)
+{
+	t->msg = original ? *original : (struct msghdr){0};
+	t->msg.msg_iov = t->iov;
+	t->msg.msg_iovlen = 0;
+}
+
+static void free_text(struct tx *t)
+{
+	head_buffer_free(t->text, t->text_cap);
+	t->text = NULL;
+}
+
+/* The connection's state is out of reach and the peer would see half a header line: finish it here and now. */
+static void send_now(int fd, const char *p, uint32_t n)
+{
+	while (n) {
+		long r = sys6(SYS_sendto, fd, (long)p, n, MSG_NOSIGNAL, 0, 0);
+		if (r == -EAGAIN) {
+			struct pollfd pfd = {fd, POLLOUT, 0};
+			struct timespec second = {1, 0};
+			if (sys6(SYS_ppoll, (long)&pfd, 1, (long)&second, 0, 0, 0) <= 0)
+				return;
+		} else if (r <= 0 && r != -EINTR) {
+			return;
+		} else if (r > 0) {
+			p += r;
+			n -= (uint32_t)r;
+		}
+	}
+}
+
+/* ---- before the call ---- */
+
+/* Replace the span id whose place is known, in this write or the rest of it. */
+static bool overlay(struct tx *t, int32_t at)
+{
+	size_t n = total(t->host, t->host_count), skip = at < 0 ? (size_t)-at : 0, pos = at < 0 ? 0 : (size_t)at;
+	t->at = pos;
+	if (pos >= n)
+		return false; /* not in this one */
+	size_t len = 16 - skip < n - pos ? 16 - skip : n - pos;
+	return pieces(t, 0, pos) && ours(t, t->text + skip, len) && pieces(t, pos + len, n);
+}
+
+static bool begin_head(struct tx *t, struct conn *c, int fd, const struct msghdr *original)
+{
+	struct http1_head h;
+	size_t n = total(t->host, t->host_count);
+	char *gathered = NULL;
+	uint32_t cap = 0;
+	int first = 0;
+	while (first < t->host_count && !t->host[first].iov_len)
+		first++;
+	if (first == t->host_count)
+		return false;
+	const char *p = t->host[first].iov_base;
+	size_t len = t->host[first].iov_len;
+	if (*p < 'A' || *p > 'Z')
+		return false;
+	ssize_t k = http1_parse_request(p, len, 0, &h);
+	if (k == PROTO_PARTIAL && len < n) {
+		if (!(gathered = head_buffer(n < HTTP1_HEAD_MAX ? (uint32_t)n : HTTP1_HEAD_MAX, &cap)))
+			return false;
+		size_t at = 0;
+		for (int i = first; i < t->host_count && at < cap; i++) {
+			size_t take = t->host[i].iov_len < cap - at ? t->host[i].iov_len : cap - at;
+			memcpy(gathered + at, t->host[i].iov_base, take);
+			at += take;
+		}
+		p = gathered;
+		k = http1_parse_request(p, at, 0, &h);
+	}
+	bool edit = false;
+	if (k <= 0 || conn_cookie(fd) != c->cookie || !c->cookie)
+		goto out;
+
+	struct trace_ctx own;
+	bool has_own = trace_extract(&h, config.propagators & ~(unsigned)PROP_BAGGAGE, &own);
+	span_ctx_client(&t->ctx, !c->used, c->at_connect, has_own ? &own : NULL);
+	if (!(t->text = head_buffer(CARRY_BAGGAGE + CARRY_TRACESTATE + 1024, &t->text_cap)))
+		goto out;
+	t->has_ctx = true;
+	message(t, original);
+	if (h.n_traceparent && (config.propagators & PROP_TRACECONTEXT)) {
+		/* The program's own: it keeps its trace, only the span id becomes ours. Two, or signed: as it is. */
+		if (has_own && h.n_traceparent == 1 && !h.signed_trace) {
+			hex_encode(t->ctx.span_id, 8, t->text);
+			t->text_n = 16;
+			t->how = TX_REPLACE;
+			edit = overlay(t, (int32_t)(h.traceparent.p + 36 - p));
+		}
+	} else {
+		struct text x = {.p = t->text, .cap = t->text_cap, .eol = p[h.line_end - 2] == '\r' ? "\r\n" : "\n"};
+		write_headers(&x, &t->ctx, &h);
+		t->text_n = x.n;
+		t->at = h.line_end;
+		t->how = TX_INSERT;
+		edit = x.n && pieces(t, 0, t->at) && ours(t, t->text, x.n) && pieces(t, t->at, n);
+		if (x.n && !edit)
+			t->has_ctx = false; /* too many pieces: it goes out without */
+	}
+out:
+	head_buffer_free(gathered, cap);
+	if (!edit) {
+		t->how = TX_PLAIN;
+		free_text(t);
+	}
+	return edit;
+}
+
+bool inject_begin(struct tx *t, int fd, const struct iovec *v, int count, const struct msghdr *original, int flags)
+{
+	bool edit = false;
+	t->how = TX_PLAIN;
+	t->host = v;
+	t->host_count = count;
+	t->text = NULL;
+	t->has_ctx = false;
+	t->start_ns = real_ns();
+	struct conn *c = conn_lock(fd);
+	if (!c)
+		return false;
+	if (c->rest_n) {
+		/* Ours comes first, as a copy: another thread may close the connection while the call runs. */
+		message(t, original);
+		t->how = TX_REST;
+		t->text = head_buffer(c->rest_n, &t->text_cap);
+		if (t->text) {
+			memcpy(t->text, c->rest + c->rest_at, c->rest_n);
+			t->text_n = c->rest_n;
+			edit = ours(t, t->text, t->text_n);
+			if (!pieces(t, 0, total(v, count)))
+				t->msg.msg_iovlen = 1; /* more pieces than we hold: ours now, theirs with the next call */
+		} else { /* no memory to be patient with */
+			send_now(fd, c->rest + c->rest_at, c->rest_n);
+			c->rest_n = 0;
+		}
+	} else if (c->overlay) {
+		if ((t->text = head_buffer(16, &t->text_cap))) {
+			memcpy(t->text, c->overlay_id, 16);
+			message(t, original);
+			t->how = TX_REPLACE;
+			edit = overlay(t, c->overlay_at);
+		}
+	} else if (config.propagators && c->role != ROLE_SERVER && !c->opaque && !c->req.head && !c->req.in_body &&
+	           !c->req.dead && !(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN))) {
+		edit = begin_head(t, c, fd, original);
+	}
+	if (!edit && t->how != TX_REPLACE)
+		t->how = TX_PLAIN;
+	conn_unlock(c, fd);
+	return edit;
+}
+
+/* ---- after it ---- */
+
+static void keep_rest(struct tx *t, struct conn *c, int fd, uint32_t from)
+{
+	if (!c) {
+		send_now(fd, t->text + from, t->text_n - from);
+		return;
+	}
+	head_buffer_free(c->rest, c->rest_cap);
+	c->rest = t->text;
+	c->rest_cap = t->text_cap;
+	c->rest_at = from;
+	c->rest_n = t->text_n - from;
+	t->text = NULL;
+}
+
+/* Nothing of the program's went out, only of ours: what would it have seen from a full socket buffer? */
+static ssize_t nothing_yet(int fd, int *err, int flags)
+{
+	long fl = sys3(SYS_fcntl, fd, F_GETFL, 0);
+	*err = (flags & MSG_DONTWAIT) || fl < 0 || (fl & O_NONBLOCK) ? EAGAIN : EINTR;
+	return -1;
+}
+
+/* How many of the program's bytes went out. */
+static ssize_t account(struct tx *t, struct conn *c, int fd, ssize_t r, int *err, int flags)
+{
+	size_t sent = (size_t)r;
+	switch (t->how) {
+	case TX_PLAIN:
+		return r;
+	case TX_INSERT:
+		if (sent < t->at) { /* cut within the request line: the rest goes out without a header */
+			t->has_ctx = false;
+			return r;
+		}
+		if (sent >= t->at + t->text_n)
+			return r - (ssize_t)t->text_n;
+		keep_rest(t, c, fd, (uint32_t)(sent - t->at));
+		return (ssize_t)t->at;
+	case TX_REST:
+		if (sent < t->text_n) {
+			if (c) {
+				c->rest_at += (uint32_t)sent;
+				c->rest_n -= (uint32_t)sent;
+			} else {
+				send_now(fd, t->text + sent, t->text_n - (uint32_t)sent);
+			}
+			return nothing_yet(fd, err, flags);
+		}
+		if (c) {
+			c->rest_n = 0;
+			head_buffer_free(c->rest, c->rest_cap);
+			c->rest = NULL;
+		}
+		return sent == t->text_n ? nothing_yet(fd, err, flags) : r - (ssize_t)t->text_n;
+	case TX_REPLACE:
+		if (c && !c->overlay && t->text) { /* begun with this write */
+			c->overlay = true;
+			c->overlay_at = (int32_t)t->at;
+			memcpy(c->overlay_id, t->text, 16);
+		}
+		if (c && c->overlay) {
+			c->overlay_at -= (int32_t)sent;
+			c->overlay = c->overlay_at > -16;
+		}
+		return r;
+	}
+	return r;
+}
+
+static void feed(struct tx *t, struct conn *c, int fd, ssize_t n)
+{
+	if (t->has_ctx && !c->ready)
+		c->ready = &t->ctx;
+	for (int i = 0; i < t->host_count && n > 0; i++) {
+		size_t k = t->host[i].iov_len < (size_t)n ? t->host[i].iov_len : (size_t)n;
+		if (k)
+			http_tx(c, fd, t->host[i].iov_base, k, t->start_ns);
+		n -= (ssize_t)k;
+	}
+	if (c->ready == &t->ctx) { /* the head goes out in pieces */
+		uint32_t cap;
+		struct span_ctx *kept = (struct span_ctx *)head_buffer(sizeof *kept, &cap);
+		c->ready = NULL;
+		if (kept) {
+			*kept = t->ctx;
+			if (kept->tracestate.p == t->ctx.state)
+				kept->tracestate.p = kept->state;
+			c->ready = kept;
+			c->ready_cap = cap;
+		}
+	}
+}
+
+ssize_t inject_end(struct tx *t, int fd, ssize_t r, int *err, int flags)
+{
+	struct conn *c = conn_lock(fd);
+	if (r >= 0)
+		r = account(t, c, fd, r, err, flags);
+	if (c) {
+		if (c->connecting && r > 0) {
+			c->connecting = false;
+			conn_addresses(c, fd);
+			if (c->peer.family)
+				span_connect_good(&c->peer);
+		}
+		if (r > 0)
+			feed(t, c, fd, r);
+		else if (r < 0 && (*err == ECONNRESET || *err == EPIPE || *err == ETIMEDOUT))
+			http_failed(c, *err);
+		conn_unlock(c, fd);
+	}
+	free_text(t);
+	return r;
+}

@@ -1,0 +1,418 @@
+#include "export_thread.h"
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/sys.h"
+#include "base/stderr.h"
+#include "exporters/abi.h"
+#include "hooks/guard.h"
+#include "hooks/real.h"
+#include "span/process.h"
+#include "span/span.h"
+#include <dlfcn.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
+
+#define STACK (512 * 1024)
+#define PARK_NS 500000000u    /* a fork waits so long for us to stand aside */
+#define LATE_NS 1000000000u   /* records may wait so long for a safe place */
+#define RETRY_NS 1000000000u  /* after a thread could not be made */
+
+/* glibc before 2.34 has these in libpthread and libdl; a program without them has one thread, and we have none. */
+#pragma weak pthread_create
+#pragma weak pthread_attr_init
+#pragma weak pthread_attr_destroy
+#pragma weak pthread_attr_setstacksize
+#pragma weak pthread_attr_setdetachstate
+#pragma weak dladdr
+#pragma weak dlerror
+
+enum state { NONE, RUNNING /* from before its creation to its last word */, NEVER };
+enum { OWN_TIME = 1, FORK = 2 /* times the forks under way */ };
+
+static _Atomic uint32_t state;
+static _Atomic int thread_tid; /* the last one's, 0 = never there */
+static _Atomic uint32_t run;
+static _Atomic uint32_t leaves; /* how often it went to wait: 2 = all is loaded and read */
+static _Atomic uint32_t answers; /* futex: bumped when a request is answered or the thread ends */
+static _Atomic uint32_t request;
+static _Atomic uint64_t deadline_ns;
+static _Atomic uint64_t retry_ns, waiting_ns;
+static _Atomic uint32_t parked; /* in a forking process: was the fork waited for? */
+static _Atomic bool at_fork;
+static bool own_files; /* it has an fd table of its own */
+static bool prepared;
+static int (*entry)(const struct export_host *);
+static char library[PATH_MAX];
+
+/* ---- its side ---- */
+
+static void run_enter(void)
+{
+	uint32_t v = atomic_load(&run);
+	for (;;) {
+		if (v >= FORK)
+			sys_futex_wait(&run, v, NULL);
+		else if (atomic_compare_exchange_strong(&run, &v, v | OWN_TIME))
+			return;
+		v = atomic_load(&run);
+	}
+}
+
+static void run_leave(void)
+{
+	if (atomic_fetch_and(&run, ~(uint32_t)OWN_TIME) >= FORK)
+		sys_futex_wake(&run, INT_MAX);
+	if (atomic_load(&leaves) < 2 && atomic_fetch_add(&leaves, 1) == 1)
+		sys_futex_wake(&leaves, INT_MAX);
+}
+
+static void answer(void)
+{
+	atomic_fetch_add(&answers, 1);
+	sys_futex_wake(&answers, INT_MAX);
+}
+
+static void flushed(void)
+{
+	uint32_t flush = REQUEST_FLUSH;
+	atomic_compare_exchange_strong(&request, &flush, REQUEST_NONE);
+	answer();
+}
+
+static bool busy(void)
+{
+	return atomic_load(&process.connections) > 0;
+}
+
+static bool write_stderr(const char *text, size_t n)
+{
+	return stderr_write(text, n, own_files);
+}
+
+static struct export_host host = {
+	.version = EXPORT_ABI,
+	.env = config.env,
+	.program = config.exe,
+	.agent = "remora/0.1.0",
+	.busy = busy,
+	.run_enter = run_enter,
+	.run_leave = run_leave,
+	.request = &request,
+	.deadline_ns = &deadline_ns,
+	.flushed = flushed,
+	.stderr_write = write_stderr,
+};
+
+/* Loading is one step that a fork waits out: the loader's lock must not be copied while it is held. */
+static bool load(void)
+{
+	if (entry)
+		return true;
+	void *lib = REAL(dlopen)(library, RTLD_NOW | RTLD_LOCAL);
+	if (lib)
+		entry = (int (*)(const struct export_host *))(uintptr_t)dlsym(lib, "remora_export_main");
+	if (entry)
+		return true;
+	const char *why = dlerror ? dlerror() : NULL;
+	char line[768] = "remora: nothing is exported, for ";
+	size_t n = strlen(line);
+	for (const char *p = why ? why : library; *p && n < sizeof line - 1; p++)
+		line[n++] = *p;
+	line[n++] = '\n';
+	if (config.log_level >= LOG_ERROR)
+		write_stderr(line, n);
+	return false;
+}
+
+static void *thread_main(void *arg)
+{
+	(void)arg;
+	struct thread *t = &thread_self;
+	t->guard = GUARD_LIFE;
+	atomic_store(&thread_tid, sys_gettid());
+	sys3(SYS_prctl, PR_SET_NAME, "remora", 0);
+	/*
+	 * An fd table of its own: the program's closefrom cannot take our sockets, none of ours stands where it expects
+	 * the lowest free number, a forked child inherits none. Under a seccomp filter the usual calls must do.
+	 */
+	own_files = sys3(SYS_prctl, PR_GET_SECCOMP, 0, 0) == 0 &&
+	            sys3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+	/* The starter has put us into our own time. */
+	bool good = load();
+	run_leave();
+	int why = good ? entry(&host) : EXPORT_UNFIT;
+	atomic_store(&leaves, 2);
+	sys_futex_wake(&leaves, INT_MAX);
+	atomic_store(&request, REQUEST_NONE);
+	atomic_store(&state, why == EXPORT_UNFIT ? NEVER : NONE);
+	answer();
+	return NULL;
+}
+
+/* ---- fork ---- */
+
+static void before_fork(void)
+{
+	atomic_store(&parked, 1);
+	if (thread_self.guard == GUARD_LIFE)
+		return;
+	atomic_fetch_add(&run, FORK);
+	if (atomic_load(&state) != RUNNING)
+		return;
+	uint64_t end = mono_ns() + PARK_NS * (entry ? 1 : 10);
+	for (;;) {
+		uint32_t v = atomic_load(&run);
+		if (!(v & OWN_TIME))
+			return;
+		uint64_t now = mono_ns();
+		if (now >= end)
+			break;
+		struct timespec ts = {(time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
+		sys_futex_wait(&run, v, &ts);
+	}
+	atomic_store(&parked, 0);
+}
+
+static void after_fork_parent(void)
+{
+	if (thread_self.guard == GUARD_LIFE)
+		return;
+	atomic_fetch_sub(&run, FORK);
+	sys_futex_wake(&run, INT_MAX);
+}
+
+static void after_fork_child(void)
+{
+	if (process.pid != sys_getpid())
+		process_forked();
+}
+
+void export_thread_forked(void)
+{
+	/* Libraries copied in mid-operation cannot be used again, nor loaded twice. */
+	bool usable = atomic_load(&state) != RUNNING || atomic_load(&parked);
+	if (atomic_load(&state) != NEVER)
+		atomic_store(&state, usable ? NONE : NEVER);
+	atomic_store(&parked, 0);
+	atomic_store(&run, 0);
+	atomic_store(&request, REQUEST_NONE);
+	atomic_store(&thread_tid, 0);
+	atomic_store(&leaves, 0);
+	prepared = false;
+	span_forked();
+}
+
+/* ---- starting ---- */
+
+static bool start(void)
+{
+	struct arena *a = process_arena();
+	uint32_t none = NONE;
+	uint64_t now = mono_ns(), all = ~0ull, mask;
+	if (!a || !pthread_create || !library[0] || now < atomic_load(&retry_ns))
+		return false;
+	if (!atomic_compare_exchange_strong(&state, &none, RUNNING))
+		return none == RUNNING;
+	if (!atomic_exchange(&at_fork, true))
+		pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+	host.arena = a;
+	host.dir = process.black_box ? process.dir : "";
+	host.stderr_tty = config.stderr_tty;
+	host.log_level = config.log_level;
+	atomic_store(&leaves, 0);
+	run_enter();
+
+	pthread_attr_t attr;
+	pthread_t thread;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	/* All signals but glibc's own two (32 and 33, for cancellation and set*id). */
+	all &= ~(3ull << 31);
+	sys6(SYS_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&mask, 8, 0, 0);
+	int r = pthread_create(&thread, &attr, thread_main, NULL);
+	sys6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, 8, 0, 0);
+	pthread_attr_destroy(&attr);
+	if (r == 0)
+		return true;
+	run_leave();
+	atomic_store(&retry_ns, now + RETRY_NS);
+	atomic_store(&state, NONE);
+	return false;
+}
+
+static bool wanted(const struct arena *a)
+{
+	return a && atomic_load_explicit(&state, memory_order_relaxed) == NONE && !arena_lease_alive(a);
+}
+
+static bool waiting(const struct arena *a)
+{
+	/* Marked by the kernel: the last exporter died, and may have had records in hand. */
+	return atomic_load_explicit(&a->pending, memory_order_relaxed) ||
+	       (atomic_load_explicit(&a->lease, memory_order_relaxed) & FUTEX_OWNER_DIED);
+}
+
+static uint64_t signal_mask(void)
+{
+	uint64_t mask = 0;
+	sys6(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&mask, 8, 0, 0);
+	return mask;
+}
+
+void export_thread_poke(void)
+{
+	struct thread *t = &thread_self;
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
+	if (!t->sigmask_known && atomic_load_explicit(&state, memory_order_relaxed) == NONE) {
+		t->sigmask = signal_mask();
+		t->sigmask_known = true;
+	}
+	if (wanted(a) && (busy() || waiting(a)))
+		start();
+}
+
+void export_thread_poke_late(void)
+{
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
+	if (!wanted(a) || !waiting(a))
+		return;
+	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
+	if (!since || now - since > 30 * LATE_NS) {
+		atomic_store(&waiting_ns, now);
+	} else if (now - since > LATE_NS && thread_self.sigmask_known && signal_mask() == thread_self.sigmask) {
+		/* A handler has its signal blocked, so this is none. */
+		atomic_store(&waiting_ns, 0);
+		start();
+	}
+}
+
+/* ---- asking ---- */
+
+/* Waits until `word` differs from `seen`, or the end. */
+static bool wait_word(_Atomic uint32_t *word, uint32_t seen, uint64_t end)
+{
+	for (;;) {
+		uint64_t now = mono_ns();
+		if (atomic_load(word) != seen)
+			return true;
+		if (now >= end)
+			return false;
+		struct timespec ts = {(time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
+		sys_futex_wait(word, seen, &ts);
+	}
+}
+
+static void ask(uint32_t what)
+{
+	struct arena *a = atomic_load(&process.arena);
+	uint64_t end = mono_ns() + config.exit_wait_ms * 1000000ull, grace = end + 100000000u;
+	if (!a)
+		return;
+	atomic_store(&deadline_ns, end);
+	atomic_store(&request, what);
+	arena_wake(a);
+	for (;;) {
+		uint32_t seen = atomic_load(&answers);
+		if (atomic_load(&state) != RUNNING || (what == REQUEST_FLUSH && atomic_load(&request) == REQUEST_NONE))
+			return;
+		if (!wait_word(&answers, seen, grace))
+			return;
+	}
+}
+
+void export_thread_flush(void)
+{
+	if (atomic_load(&state) == RUNNING)
+		ask(REQUEST_FLUSH);
+}
+
+void export_thread_last(void)
+{
+	if (atomic_load(&state) == RUNNING)
+		ask(REQUEST_STOP);
+}
+
+void export_thread_exit(void)
+{
+	struct arena *a = atomic_load(&process.arena);
+	span_exit();
+	if (a && atomic_load(&state) != RUNNING && wanted(a) && (waiting(a) || arena_next_held(a))) {
+		atomic_store(&deadline_ns, mono_ns() + config.exit_wait_ms * 1000000ull);
+		atomic_store(&request, REQUEST_STOP);
+		if (!start())
+			atomic_store(&request, REQUEST_NONE);
+	}
+	export_thread_last();
+}
+
+/* Until the kernel has forgotten it: right after its last word it still counts. */
+static void wait_gone(void)
+{
+	int tid = atomic_load(&thread_tid);
+	for (int i = 0; tid && i < 20000; i++) {
+		struct timespec ts = {0, 50000};
+		if (sys3(SYS_tgkill, process.pid, tid, 0) < 0)
+			break;
+		sys6(SYS_nanosleep, (long)&ts, 0, 0, 0, 0, 0);
+	}
+	atomic_store(&thread_tid, 0);
+}
+
+void export_thread_end(void)
+{
+	export_thread_last();
+	if (atomic_load(&state) != RUNNING)
+		wait_gone();
+}
+
+void export_thread_never(void)
+{
+	uint32_t none = NONE;
+	export_thread_end();
+	if (!atomic_compare_exchange_strong(&state, &none, NEVER) && none == RUNNING)
+		atomic_store(&request, REQUEST_STOP); /* it did not make it in time; it ends as soon as it can */
+}
+
+void export_thread_prepare(void)
+{
+	struct arena *a = atomic_load(&process.arena);
+	if (prepared || !wanted(a) || !start())
+		return;
+	prepared = true;
+	uint64_t end = mono_ns() + 2000000000u;
+	for (uint32_t seen; (seen = atomic_load(&leaves)) < 2;)
+		if (!wait_word(&leaves, seen, end))
+			return;
+}
+
+void export_thread_init(void)
+{
+	static const char name[] = "libremora-export.so";
+	Dl_info info;
+	if (!dladdr || !dladdr((void *)export_thread_init, &info) || !info.dli_fname)
+		return;
+	size_t n = 0, len = strlen(info.dli_fname);
+	if (info.dli_fname[0] != '/') {
+		long r = sys3(SYS_getcwd, library, sizeof library, 0);
+		if (r <= 1)
+			return;
+		n = (size_t)r - 1;
+		library[n++] = '/';
+	}
+	const char *slash = strrchr(info.dli_fname, '/');
+	len = slash ? (size_t)(slash + 1 - info.dli_fname) : 0;
+	if (n + len + sizeof name > sizeof library) {
+		library[0] = 0;
+		return;
+	}
+	memcpy(library + n, info.dli_fname, len);
+	memcpy(library + n + len, name, sizeof name);
+}

@@ -1,0 +1,27 @@
+/*
+ * The exporter's thread in this process: when it starts, how it stands aside for a fork, how it ends. What it does is
+ * in exporters/. "safe" = in no signal handler and not within the allocator: accept, connect, listen, the poll family,
+ * exit, and what names itself so.
+ */
+#ifndef REMORA_EXPORT_THREAD_H
+#define REMORA_EXPORT_THREAD_H
+
+#include <stdbool.h>
+
+void export_thread_init(void);    /* constructor: where our files lie */
+/* Start it if there is something to export and nobody who does. safe, inside the guard. */
+void export_thread_poke(void);
+/* The same from a read or write, for programs that call nothing safe; sure of that by the signal mask. */
+void export_thread_poke_late(void);
+void export_thread_forked(void);  /* in the child, by process_forked */
+void export_thread_parked_child(void); /* in the child of a fork that waited for us: before process_forked */
+/* Send what there is, bounded by REMORA_EXIT_WAIT_MS; at exit it is started for that if nobody else exports. safe. */
+void export_thread_exit(void);
+void export_thread_flush(void);   /* before exec; async-signal-safe */
+void export_thread_last(void);    /* before _exit; async-signal-safe */
+/* End it and wait until the kernel counts one thread less; it may start again later. safe. */
+void export_thread_end(void);
+void export_thread_never(void);   /* end it, and never start it in this process again. safe */
+void export_thread_prepare(void); /* before chroot and set*id: load and read what cannot be read later. safe */
+
+#endif

@@ -1,0 +1,197 @@
+/* Expands hooks.def: the real call, the guard, errno. No policy here. */
+#include "conn/fdtab.h"
+#include "conn/inject.h"
+#include "conn/observe.h"
+#include "export_thread.h"
+#include "hooks/guard.h"
+#include "hooks/hooks.h"
+#include "hooks/real.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define OBSERVE(call)                           \
+	do {                                        \
+		int err = errno;                        \
+		struct thread *self_ = &thread_self;    \
+		if (enter(self_)) {                     \
+			call;                               \
+			leave(self_);                       \
+		}                                       \
+		errno = err;                            \
+	} while (0)
+
+#define SOCKADDR_OF(arg) ((arg).__sockaddr__)
+#define TO_MSGHDR(to, len) ((to).__sockaddr__ ? &(struct msghdr){.msg_name = (void *)(uintptr_t)(to).__sockaddr__, .msg_namelen = (len)} : NULL)
+
+/* ---- observers that need a look at the arguments first ---- */
+
+static void observe_recvmsg(int fd, struct msghdr *m, ssize_t r, int err, int flags)
+{
+	if (r >= 0 && m->msg_controllen)
+		on_control(m);
+	/* A result flag may say MSG_TRUNC of a datagram; only the asked-for flag throws bytes of a stream away. */
+	on_rxv(fd, m->msg_iov, (int)m->msg_iovlen, r, err, flags);
+}
+
+static void observe_recvmmsg(int fd, struct mmsghdr *m, int r, int err, int flags)
+{
+	if (r < 0)
+		on_rx(fd, NULL, 1, -1, err, flags);
+	for (int i = 0; i < r; i++)
+		observe_recvmsg(fd, &m[i].msg_hdr, m[i].msg_len, 0, flags);
+}
+
+static void observe_sendmmsg(int fd, struct mmsghdr *m, int r, int err)
+{
+	if (r < 0)
+		on_tx(fd, NULL, -1, err);
+	for (int i = 0; i < r; i++)
+		on_txv(fd, m[i].msg_hdr.msg_iov, (int)m[i].msg_hdr.msg_iovlen, m[i].msg_len, 0);
+}
+
+static void observe_accept(int fd, const struct sockaddr *peer, const socklen_t *n)
+{
+	on_accept(fd, n ? peer : NULL, n ? *n : 0);
+	export_thread_poke();
+}
+
+static void observe_getsockopt(int fd, int level, int name, const void *value, const socklen_t *n)
+{
+	if (level == SOL_SOCKET && name == SO_ERROR && value && n && *n >= sizeof(int))
+		on_so_error(fd, *(const int *)value);
+}
+
+/* A close in a signal handler that interrupted us must not be missed; only our own thread's are none of our business. */
+static void close_fd(int fd)
+{
+	struct thread *t = &thread_self;
+	int e = errno;
+	uint8_t guard = t->guard;
+	if (guard == GUARD_LIFE || process_in_vfork_child(t) || fd_peek(fd) == FD_UNKNOWN)
+		return;
+	if (process_is_new())
+		process_forked();
+	t->guard = GUARD_BUSY;
+	on_close(fd);
+	t->guard = guard;
+	errno = e;
+}
+
+static void close_fds(unsigned first, unsigned last, int flags)
+{
+	int e = errno;
+	struct thread *t = &thread_self;
+	/* With flags the fds stay (CLOEXEC), or stay for other threads (UNSHARE). */
+	if (flags == 0 && first <= last && enter(t)) {
+		on_close_range(first, last);
+		leave(t);
+	}
+	errno = e;
+}
+
+void hooks_close(int fd)
+{
+	if (atomic_load_explicit(&process.active, memory_order_relaxed))
+		close_fd(fd);
+}
+
+void hooks_close_range(unsigned first, unsigned last, int flags)
+{
+	if (atomic_load_explicit(&process.active, memory_order_relaxed))
+		close_fds(first, last, flags);
+}
+
+/* Before a client's write: does it go through inject.h? */
+static bool client(int fd)
+{
+	struct thread *t = &thread_self;
+	int e = errno;
+	bool yes = enter(t);
+	if (yes) {
+		yes = tx_is_client(fd);
+		leave(t);
+	}
+	errno = e;
+	return yes;
+}
+
+static inline void polling(void)
+{
+	if (atomic_load_explicit(&process.active, memory_order_relaxed) && !thread_self.guard)
+		OBSERVE(export_thread_poke());
+}
+
+/* ---- the hooks ---- */
+
+#define RX(ret, name, params, args, fd, observer)         \
+	EXPORT ret name params;                               \
+	EXPORT ret name params                                \
+	{                                                     \
+		ret r = REAL(name) args;                          \
+		if (__builtin_expect(watched(fd), 0))             \
+			OBSERVE(observer; export_thread_poke_late()); \
+		return r;                                         \
+	}
+
+/* The client's half is a function of its own: its frame is too large for a call that has no use for it. */
+#define TX(ret, name, params, args, fd, pieces, count, original, flags_, observer)          \
+	static __attribute__((noinline)) ret client_##name params                               \
+	{                                                                                       \
+		struct tx t;                                                                        \
+		bool edit = false, begun = false;                                                   \
+		const struct iovec *v_ = pieces;                                                    \
+		int count_ = count;                                                                 \
+		OBSERVE(begun = true; edit = inject_begin(&t, fd, v_, count_, original, flags_));   \
+		ret r = edit ? REAL(sendmsg)(fd, &t.msg, flags_) : REAL(name) args;                 \
+		int err_ = errno;                                                                   \
+		if (begun)                                                                          \
+			OBSERVE(r = inject_end(&t, fd, r, &err_, flags_));                              \
+		errno = err_;                                                                       \
+		return r;                                                                           \
+	}                                                                                       \
+	EXPORT ret name params;                                                                 \
+	EXPORT ret name params                                                                  \
+	{                                                                                       \
+		if (__builtin_expect(!watched(fd), 1))                                              \
+			return REAL(name) args;                                                         \
+		if (client(fd))                                                                     \
+			return client_##name args;                                                      \
+		ret r = REAL(name) args;                                                            \
+		OBSERVE(observer);                                                                  \
+		return r;                                                                           \
+	}
+
+#define AFTER(ret, name, params, args, observer)                                            \
+	EXPORT ret name params;                                                                 \
+	EXPORT ret name params                                                                  \
+	{                                                                                       \
+		ret r = REAL(name) args;                                                            \
+		if (r >= 0 && atomic_load_explicit(&process.active, memory_order_relaxed))          \
+			OBSERVE(observer);                                                              \
+		return r;                                                                           \
+	}
+
+#define CLOSE(ret, name, params, args, observer)                                            \
+	EXPORT ret name params;                                                                 \
+	EXPORT ret name params                                                                  \
+	{                                                                                       \
+		if (atomic_load_explicit(&process.active, memory_order_relaxed))                    \
+			observer;                                                                       \
+		return REAL(name) args;                                                             \
+	}
+
+#define POLL(ret, name, params, args)                                                       \
+	EXPORT ret name params;                                                                 \
+	EXPORT ret name params                                                                  \
+	{                                                                                       \
+		polling();                                                                          \
+		ret r = REAL(name) args;                                                            \
+		if (__builtin_expect(thread_self.loop, 0))                                          \
+			span_polled();                                                                  \
+		return r;                                                                           \
+	}
+
+#define SPECIAL(...)
+
+#pragma GCC diagnostic ignored "-Wredundant-decls"
+
+#include "hooks/hooks.def"

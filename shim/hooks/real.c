@@ -1,0 +1,42 @@
+#include "hooks/real.h"
+#include <dlfcn.h>
+#include <errno.h>
+
+void *real_table[REAL_COUNT];
+
+static const char *const names[REAL_COUNT] = {
+#define RX(ret, name, ...) [REAL_##name] = #name,
+#define TX(ret, name, ...) [REAL_##name] = #name,
+#define AFTER(ret, name, ...) [REAL_##name] = #name,
+#define CLOSE(ret, name, ...) [REAL_##name] = #name,
+#define POLL(ret, name, ...) [REAL_##name] = #name,
+#define SPECIAL(ret, name, ...) [REAL_##name] = #name,
+#include "hooks/hooks.def"
+};
+
+/* glibc before 2.34 has it in libdl, which the program need not have: then nothing is hooked in earnest. */
+#pragma weak dlsym
+
+static long absent(void)
+{
+	errno = ENOSYS;
+	return -1;
+}
+
+void *real_lookup(enum real_index i)
+{
+	int e = errno; /* dlsym may change it */
+	void *f = dlsym ? dlsym(RTLD_NEXT, names[i]) : NULL;
+	if (!f)
+		f = (void *)absent;
+	real_table[i] = f;
+	errno = e;
+	return f;
+}
+
+void real_resolve_all(void)
+{
+	for (int i = 0; i < REAL_COUNT; i++)
+		if (!real_table[i])
+			real_lookup((enum real_index)i);
+}

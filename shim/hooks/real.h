@@ -1,0 +1,67 @@
+/*
+ * The functions behind the hooks: the only way shim code reaches what it hooks. Looked up when first needed, all at
+ * once when the program turns out to do networking (hooks_resolve): the loader's lock is then not taken in a handler.
+ */
+#ifndef REMORA_REAL_H
+#define REMORA_REAL_H
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* glibc declares the socket calls with transparent unions; between ABIs there is no difference. */
+#define SOCKADDR_ARG __SOCKADDR_ARG
+#define CONST_SOCKADDR_ARG __CONST_SOCKADDR_ARG
+
+enum real_index {
+#define RX(ret, name, ...) REAL_##name,
+#define TX(ret, name, ...) REAL_##name,
+#define AFTER(ret, name, ...) REAL_##name,
+#define CLOSE(ret, name, ...) REAL_##name,
+#define POLL(ret, name, ...) REAL_##name,
+#define SPECIAL(ret, name, ...) REAL_##name,
+#include "hooks/hooks.def"
+#undef RX
+#undef TX
+#undef AFTER
+#undef CLOSE
+#undef POLL
+#undef SPECIAL
+	REAL_COUNT,
+};
+
+#define RX(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define TX(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define AFTER(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define CLOSE(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define POLL(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define SPECIAL(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#include "hooks/hooks.def"
+#undef RX
+#undef TX
+#undef AFTER
+#undef CLOSE
+#undef POLL
+#undef SPECIAL
+
+extern void *real_table[REAL_COUNT];
+
+/* Never NULL: a function that this libc lacks fails with ENOSYS. */
+void *real_lookup(enum real_index i);
+void real_resolve_all(void);
+
+#define REAL(name)                                                                                       \
+	((real_##name##_t)(__builtin_expect(real_table[REAL_##name] != NULL, 1) ? real_table[REAL_##name]   \
+	                                                                        : real_lookup(REAL_##name)))
+
+#endif

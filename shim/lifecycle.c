@@ -1,0 +1,58 @@
+/*
+ * Beginning and end. OFF (before the constructor, and for ever in programs that stay inert) -> ON -> passing through
+ * again after a seccomp filter. The destructor runs after the program's own exit handlers.
+ */
+#include "base/config.h"
+#include "base/stderr.h"
+#include "export_thread.h"
+#include "hooks/guard.h"
+#include "hooks/real.h"
+#include "span/process.h"
+#include "version.h"
+#include <string.h>
+
+static size_t put(char *out, size_t n, size_t cap, const char *s)
+{
+	while (*s && n < cap - 1)
+		out[n++] = *s++;
+	return n;
+}
+
+static void say_hello(void)
+{
+	char line[PATH_MAX + 256];
+	size_t n = put(line, 0, sizeof line, "remora: " REMORA_VERSION " (" REMORA_COMMIT ") in ");
+	n = put(line, n, sizeof line, config.exe);
+	n = put(line, n, sizeof line, config.inert ? ": inert, " : ": tracing");
+	if (config.inert)
+		n = put(line, n, sizeof line, config.inert);
+	line[n++] = '\n';
+	stderr_write(line, n, false);
+}
+
+__attribute__((constructor(101))) static void begin(int argc, char **argv, char **envp)
+{
+	config_read(argc, argv, envp);
+	if (config.log_level >= LOG_DEBUG || !config.inert)
+		stderr_init();
+	if (config.log_level >= LOG_DEBUG)
+		say_hello();
+	if (config.inert)
+		return;
+	process_init();
+	process_on_fork = export_thread_forked;
+	export_thread_init();
+	real_resolve_all();
+	atomic_store(&process.active, true);
+}
+
+__attribute__((destructor(101))) static void end(void)
+{
+	struct thread *t = &thread_self;
+	int e = errno;
+	if (atomic_load(&process.active) && enter(t)) {
+		export_thread_exit();
+		leave(t);
+	}
+	errno = e;
+}

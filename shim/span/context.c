@@ -1,0 +1,241 @@
+/*
+ * Whose is an outgoing call? A wrong parent is worse than none, so each rule applies only where it is sure:
+ * the request noted at connect, the thread's own request, on event loops the request of this turn, else the only
+ * open request of the process.
+ */
+#include "base/config.h"
+#include "base/pool.h"
+#include "span/process.h"
+#include "span/span_private.h"
+
+static struct pool carries = POOL(CARRY_TRACESTATE + CARRY_BAGGAGE, 64 * 1024, 4 << 20);
+/* Server requests open in this process, and the XOR of their addresses: of a single one, that is it. */
+static _Atomic uint32_t open_count;
+static _Atomic uintptr_t open_xor;
+static _Atomic bool serves; /* an incoming request was seen: TRACEPARENT of the environment is history */
+
+void span_forked(void)
+{
+	open_count = 0;
+	open_xor = 0;
+}
+
+void context_opened(struct txn *t)
+{
+	atomic_fetch_add(&open_count, 1);
+	atomic_fetch_xor(&open_xor, (uintptr_t)t);
+}
+
+void context_closed(struct txn *t)
+{
+	if (t->fork_gen != process.fork_gen)
+		return;
+	atomic_fetch_sub(&open_count, 1);
+	atomic_fetch_xor(&open_xor, (uintptr_t)t);
+}
+
+void context_carry_free(char *carry)
+{
+	if (carry)
+		pool_put(&carries, carry);
+}
+
+bool span_ref_valid(struct txn_ref r)
+{
+	return r.t && atomic_load_explicit(&r.t->serial, memory_order_acquire) == r.serial;
+}
+
+static struct txn_ref ref_of(struct txn *t)
+{
+	return (struct txn_ref){t, atomic_load_explicit(&t->serial, memory_order_acquire)};
+}
+
+static struct txn_ref the_only_one(void)
+{
+	struct txn_ref none = {0};
+	if (atomic_load(&open_count) != 1)
+		return none;
+	struct txn *t = (struct txn *)atomic_load(&open_xor);
+	if (!t || (uintptr_t)t & 63)
+		return none;
+	struct txn_ref r = ref_of(t);
+	return atomic_load(&open_count) == 1 && atomic_load(&open_xor) == (uintptr_t)t ? r : none;
+}
+
+struct txn_ref span_current(void)
+{
+	struct thread *t = &thread_self;
+	struct txn_ref r = t->loop ? t->dispatch : t->current;
+	return span_ref_valid(r) ? r : (struct txn_ref){0};
+}
+
+void span_request_read(struct txn *x)
+{
+	struct thread *t = &thread_self;
+	if (span_ref_valid(t->current)) {
+		/* Pipelined behind the one it works on: that one is current until it is answered. */
+		if (t->current.t->owner == x->owner && t->current.t != x)
+			return;
+		/* Two connections with open requests on one thread: an event loop, or somebody who hands over. */
+		if (t->current.t != x)
+			t->loop = true;
+	}
+	t->current = ref_of(x);
+	if (t->loop)
+		t->dispatch = t->current;
+}
+
+void span_response_read(const struct txn *call)
+{
+	struct thread *t = &thread_self;
+	if (t->loop && call->parent.t)
+		t->dispatch = call->parent;
+}
+
+void span_polled(void)
+{
+	thread_self.dispatch.t = NULL;
+}
+
+static void new_trace(struct span_ctx *c)
+{
+	ids_trace(c->trace_id);
+	memset(c->parent_id, 0, sizeof c->parent_id);
+	c->flags = TRACE_FLAG_RANDOM;
+	c->remote = false;
+	c->tracestate = (struct slice){0};
+}
+
+static void decide(struct span_ctx *c, const struct trace_ctx *parent)
+{
+	bool has = parent && parent->sampled_known;
+	bool sampled = sampler_decide(c->trace_id, parent, c->tracestate);
+	c->flags = (uint8_t)((c->flags & ~TRACE_FLAG_SAMPLED) | (sampled ? TRACE_FLAG_SAMPLED : 0));
+	if (sampler_decides(has) && config.sampler == SAMPLER_RATIO) {
+		char in[CARRY_TRACESTATE];
+		uint32_t n = c->tracestate.n < sizeof in ? c->tracestate.n : 0;
+		memcpy(in, c->tracestate.p, n);
+		n = (uint32_t)sampler_tracestate((struct slice){in, n}, sampled, c->state, sizeof c->state);
+		c->tracestate = (struct slice){c->state, n};
+	}
+}
+
+void span_ctx_server(struct span_ctx *c, const struct http1_head *h)
+{
+	struct trace_ctx in = {0};
+	bool found = config.propagators && trace_extract(h, config.propagators, &in);
+	memset(c, 0, offsetof(struct span_ctx, state));
+	atomic_store_explicit(&serves, true, memory_order_relaxed);
+	if (found) {
+		memcpy(c->trace_id, in.trace_id, 16);
+		memcpy(c->parent_id, in.span_id, 8);
+		c->flags = in.flags;
+		c->remote = true;
+		if (h->n_tracestate && h->traceparent.n)
+			c->tracestate = (struct slice){c->state, (uint32_t)tracestate_join(h->tracestate, h->n_tracestate, c->state,
+			                                                                   sizeof c->state)};
+	} else {
+		uint8_t root[16];
+		memcpy(root, in.trace_id, 16);
+		new_trace(c);
+		for (int i = 0; i < 16; i++) {
+			if (root[i]) { /* a load balancer's X-Ray root without a parent: its trace, our root */
+				memcpy(c->trace_id, root, 16);
+				c->flags = 0;
+				break;
+			}
+		}
+	}
+	ids_span(c->span_id);
+	if ((config.propagators & PROP_BAGGAGE) && h->n_baggage && (c->carry = pool_get(&carries))) {
+		char *b = c->carry + CARRY_TRACESTATE;
+		c->baggage = (struct slice){b, (uint32_t)baggage_join(h->baggage, h->n_baggage, b, CARRY_BAGGAGE)};
+	}
+	decide(c, in.sampled_known ? &in : NULL);
+	if (c->tracestate.n && !c->carry)
+		c->carry = pool_get(&carries);
+	if (c->tracestate.n && c->carry)
+		memcpy(c->carry, c->tracestate.p, c->tracestate.n);
+}
+
+void span_ctx_free(struct span_ctx *c)
+{
+	context_carry_free(c->carry);
+	c->carry = NULL;
+}
+
+/* The caller's span id came through this program unchanged (proxies): its request is the one with that parent. */
+static bool forwarded(const struct trace_ctx *own, const struct txn *p)
+{
+	return memcmp(own->trace_id, p->trace_id, 16) == 0 &&
+	       (memcmp(own->span_id, p->parent_id, 8) == 0 || memcmp(own->span_id, p->span_id, 8) == 0);
+}
+
+void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, const struct trace_ctx *own)
+{
+	struct txn_ref r = {0};
+	struct trace_ctx up = {.sampled_known = true};
+	memset(c, 0, offsetof(struct span_ctx, state));
+	ids_span(c->span_id);
+	if (first && span_ref_valid(at_connect))
+		r = at_connect;
+	else if (!(r = span_current()).t && !(r = the_only_one()).t)
+		c->ambiguous = atomic_load(&open_count) > 0;
+
+	if (r.t) { /* copy, then look whether it is still the same: it may end on another thread */
+		struct txn p = *r.t;
+		if (p.carry && p.tracestate_n <= sizeof c->state) {
+			memcpy(c->state, p.carry, p.tracestate_n);
+			c->tracestate = (struct slice){c->state, p.tracestate_n};
+		}
+		if (p.carry)
+			c->baggage = (struct slice){p.carry + CARRY_TRACESTATE, p.baggage_n};
+		if (!span_ref_valid(r)) {
+			r.t = NULL;
+			c->tracestate = c->baggage = (struct slice){0};
+		} else if (!own || forwarded(own, &p)) {
+			memcpy(c->trace_id, p.trace_id, 16);
+			memcpy(c->parent_id, p.span_id, 8);
+			c->flags = p.flags;
+			c->parent = r;
+			up.flags = p.flags;
+			decide(c, &up);
+			return;
+		}
+	}
+	if (own) { /* an SDK inside the program, or a caller's context that it passes on */
+		c->ambiguous = false;
+		c->baggage = (struct slice){0};
+		c->tracestate = (struct slice){0};
+		memcpy(c->trace_id, own->trace_id, 16);
+		memcpy(c->parent_id, own->span_id, 8);
+		c->flags = own->flags;
+		decide(c, own);
+		return;
+	}
+	if (config.parent.valid && !atomic_load_explicit(&serves, memory_order_relaxed)) {
+		memcpy(c->trace_id, config.parent.trace_id, 16);
+		memcpy(c->parent_id, config.parent.span_id, 8);
+		c->flags = config.parent.flags;
+		c->remote = true;
+		c->tracestate = config.tracestate;
+		c->baggage = config.baggage;
+		decide(c, &config.parent);
+		return;
+	}
+	new_trace(c);
+	if (!c->ambiguous && !atomic_load_explicit(&serves, memory_order_relaxed))
+		c->baggage = config.baggage;
+	decide(c, NULL);
+}
+
+bool span_child_env(struct trace_ctx *out)
+{
+	struct txn_ref r = span_current();
+	if (!(config.propagators & PROP_TRACECONTEXT) || (!r.t && !(r = the_only_one()).t))
+		return false;
+	*out = (struct trace_ctx){.flags = r.t->flags, .valid = true, .sampled_known = true};
+	memcpy(out->trace_id, r.t->trace_id, 16);
+	memcpy(out->span_id, r.t->span_id, 8);
+	return span_ref_valid(r);
+}

@@ -1,0 +1,56 @@
+/* Random ids: xoshiro256++ per thread, seeded by the kernel, again after a fork. Unique, not secret. */
+#include "base/clock.h"
+#include "base/sys.h"
+#include "span/process.h"
+#include "span/span.h"
+
+static uint64_t rotl(uint64_t x, int k)
+{
+	return x << k | x >> (64 - k);
+}
+
+static void seed(struct thread *t)
+{
+	if (sys3(SYS_getrandom, t->rng, sizeof t->rng, 1 /* GRND_NONBLOCK */) != (long)sizeof t->rng || !t->rng[0]) {
+		t->rng[0] = real_ns() | 1;
+		t->rng[1] ^= mono_ns() * 0x9e3779b97f4a7c15u;
+		t->rng[2] ^= (uint64_t)process.pid << 32 ^ (uint64_t)sys_gettid();
+		t->rng[3] ^= (uintptr_t)t;
+	}
+	t->rng_gen = process.fork_gen + 1;
+}
+
+static uint64_t next(void)
+{
+	struct thread *t = &thread_self;
+	if (__builtin_expect(t->rng_gen != process.fork_gen + 1, 0))
+		seed(t);
+	uint64_t *s = t->rng, r = rotl(s[0] + s[3], 23) + s[0], x = s[1] << 17;
+	s[2] ^= s[0];
+	s[3] ^= s[1];
+	s[1] ^= s[2];
+	s[0] ^= s[3];
+	s[2] ^= x;
+	s[3] = rotl(s[3], 45);
+	return r;
+}
+
+void ids_span(uint8_t out[8])
+{
+	uint64_t v;
+	do
+		v = next();
+	while (v == 0);
+	memcpy(out, &v, 8);
+}
+
+void ids_trace(uint8_t out[16])
+{
+	uint32_t now = (uint32_t)(real_ns() / 1000000000u), hi;
+	uint64_t lo = next();
+	hi = (uint32_t)next();
+	now = __builtin_bswap32(now);
+	memcpy(out, &now, 4);
+	memcpy(out + 4, &hi, 4);
+	memcpy(out + 8, &lo, 8);
+}

@@ -1,0 +1,54 @@
+/*
+ * This process: its number, the forks it came through, its arena. Layer: span.
+ * Threads race here without locks; forks and vforks are noticed by whoever comes first.
+ */
+#ifndef REMORA_PROCESS_H
+#define REMORA_PROCESS_H
+
+#include "base/thread.h"
+#include "span/arena.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct process {
+	_Atomic bool active;     /* false: every hook passes through */
+	int pid, root_pid;       /* root: the first process of this image, whose name the arena has */
+	uint32_t fork_gen;       /* how many forks lie behind */
+	_Atomic uint32_t *alive; /* non-zero; the kernel zeroes it in a forked child (MADV_WIPEONFORK) */
+	_Atomic(struct arena *) arena;
+	_Atomic uint32_t proc; /* index in the arena's process table; ARENA_PROCS = not entered */
+	bool black_box;        /* the arena is a file */
+	char dir[256];         /* of the arena's file, "" = none */
+	_Atomic uint32_t open_spans;    /* records of this process that are open */
+	_Atomic uint32_t connections;   /* tracked ones: they may produce records without a warning */
+};
+
+extern struct process process;
+
+void process_init(void); /* constructor */
+/*
+ * The arena, made or joined if there is none yet; NULL: no memory. A few dozen raw system calls the first time.
+ * host, any context.
+ */
+struct arena *process_arena(void);
+/* The index for a record's `proc`; enters the process the first time. host. */
+uint16_t process_index(struct arena *a);
+
+/* In a forked child, once, before anything else of ours: by the fork handler or by whoever notices. */
+void process_forked(void);
+static inline bool process_is_new(void)
+{
+	return __builtin_expect(atomic_load_explicit(process.alive, memory_order_relaxed) == 0, 0);
+}
+/*
+ * Is this the child of a vfork, running in its parent's memory? Then nothing may be touched. Costs a system call only
+ * between a vfork and the parent's next tracked call.
+ */
+bool process_in_vfork_child(struct thread *t);
+
+/* Called when the process was found to be a forked child; set by the lifecycle. */
+extern void (*process_on_fork)(void);
+
+int thread_id(struct thread *t);
+
+#endif

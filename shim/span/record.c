@@ -1,0 +1,161 @@
+/* Names of errors and counters, and the careful reader of records. */
+#include "span/arena_priv.h"
+#include "proto/http1.h"
+#include <errno.h>
+
+/* ---- names ---- */
+
+#define E(x) {x, #x}
+static const struct {
+	int number;
+	char name[18];
+} errnos[] = {
+	E(EPERM), E(ENOENT), E(EINTR), E(EIO), E(ENXIO), E(EBADF), E(EAGAIN), E(ENOMEM), E(EACCES), E(EFAULT), E(EBUSY),
+	E(EEXIST), E(ENODEV), E(ENOTDIR), E(EINVAL), E(ENFILE), E(EMFILE), E(EFBIG), E(ENOSPC), E(ESPIPE), E(EROFS),
+	E(EPIPE), E(ENAMETOOLONG), E(ENOSYS), E(ELOOP), E(EPROTO), E(EOVERFLOW), E(ENOTSOCK), E(EDESTADDRREQ),
+	E(EMSGSIZE), E(EPROTOTYPE), E(ENOPROTOOPT), E(EPROTONOSUPPORT), E(ESOCKTNOSUPPORT), E(EOPNOTSUPP),
+	E(EPFNOSUPPORT), E(EAFNOSUPPORT), E(EADDRINUSE), E(EADDRNOTAVAIL), E(ENETDOWN), E(ENETUNREACH), E(ENETRESET),
+	E(ECONNABORTED), E(ECONNRESET), E(ENOBUFS), E(EISCONN), E(ENOTCONN), E(ESHUTDOWN), E(ETIMEDOUT), E(ECONNREFUSED),
+	E(EHOSTDOWN), E(EHOSTUNREACH), E(EALREADY), E(EINPROGRESS), E(ESTALE), E(EDQUOT), E(ECANCELED), E(ENONET),
+	E(ENODATA), E(ETIME), E(ECOMM), E(EBADMSG), E(EREMOTEIO),
+};
+#undef E
+
+const char *rec_error_name(uint8_t error, int err_no)
+{
+	switch ((enum span_error)error) {
+	case ERR_NONE:
+		return "";
+	case ERR_ERRNO:
+		for (size_t i = 0; i < sizeof errnos / sizeof *errnos; i++)
+			if (errnos[i].number == err_no)
+				return errnos[i].name;
+		return "_OTHER";
+	case ERR_CLIENT_CLOSED:
+		return "client_closed";
+	case ERR_CLOSED:
+		return "closed";
+	case ERR_PEER_CLOSED:
+		return "peer_closed";
+	case ERR_BAD_MESSAGE:
+		return "bad_message";
+	case ERR_PROCESS_EXIT:
+		return "process_exit";
+	case ERR_PROCESS_KILLED:
+		return "process_killed";
+	case ERR_TIMEOUT:
+		return "timeout";
+	}
+	return "_OTHER";
+}
+
+const char *arena_counter_name(enum counter c)
+{
+	switch (c) {
+	case COUNT_SPANS:
+		return "spans";
+	case COUNT_DROP_FULL:
+		return "dropped.arena_full";
+	case COUNT_DROP_PIPELINE:
+		return "dropped.pipeline";
+	case COUNT_DROP_TABLE:
+		return "dropped.table_full";
+	case COUNT_OPAQUE_PROTOCOL:
+		return "opaque.protocol";
+	case COUNT_OPAQUE_BROKEN:
+		return "opaque.broken";
+	case COUNT_OPAQUE_UPGRADE:
+		return "opaque.upgrade";
+	case COUNT_OPAQUE_HEAD:
+		return "opaque.head";
+	case COUNT_OPAQUE_BUSY:
+		return "opaque.busy";
+	case COUNT_OPAQUE_UNSEEN:
+		return "opaque.unseen";
+	case COUNT_NOT_INJECTED:
+		return "not_injected";
+	case COUNT_CUT:
+		return "cut";
+	case COUNT_SENT:
+		return "sent";
+	case COUNT_DROP_QUEUE:
+		return "dropped.queue_full";
+	case COUNT_DROP_REFUSED:
+		return "dropped.refused";
+	case COUNT_DROP_EXPIRED:
+		return "dropped.expired";
+	case COUNT_DROP_BAD:
+		return "dropped.malformed";
+	case COUNT_MAX:
+		break;
+	}
+	return NULL;
+}
+
+/* ---- reading ---- */
+
+/* The stream of several slots, put together. 0: broken chain. */
+static bool gather(const struct arena *a, const struct span_rec *r, uint32_t len, char *to)
+{
+	uint32_t done = REC_VAR_FIRST, i = r->cont;
+	memcpy(to, r->var, REC_VAR_FIRST);
+	for (uint32_t n = 0; done < len; n++) {
+		if (i >= arena_slots(a) || slot_state(a, i) != SLOT_MORE || n > CHAIN_MAX)
+			return false;
+		const struct slot_more *m = arena_more(a, i);
+		uint32_t k = len - done < MORE_ROOM ? len - done : MORE_ROOM;
+		memcpy(to + done, m->var, k);
+		done += k;
+		i = atomic_load_explicit(&m->next, memory_order_relaxed);
+	}
+	return true;
+}
+
+bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_view *out)
+{
+	if (slot >= arena_slots(a))
+		return false;
+	const struct span_rec *r = arena_slot(a, slot);
+	uint32_t state = slot_state(a, slot), len = r->var_len;
+	__asm__ volatile("" : "+r"(len)); /* one look: it may change under us */
+	if ((state != SLOT_TAKEN && state != SLOT_DONE) || len > REC_VAR_MAX)
+		return false;
+	if (r->kind < SPAN_SERVER || r->kind > SPAN_CONNECT || r->method > HTTP1_PATCH || r->error > ERR_TIMEOUT ||
+	    r->status > 999 || r->minor > 9)
+		return false;
+	const struct rec_addr *addr[2] = {&r->peer, &r->local};
+	for (int i = 0; i < 2; i++)
+		if (addr[i]->family != 0 && addr[i]->family != 4 && addr[i]->family != 6)
+			return false;
+
+	*out = (struct rec_view){.rec = r};
+	uint16_t proc = r->proc;
+	__asm__ volatile("" : "+r"(proc));
+	if (proc < ARENA_PROCS && a->procs[proc].pid == r->pid) {
+		uint32_t used = atomic_load_explicit(&a->procs[proc].used, memory_order_acquire);
+		if (used == PROC_VALID || used == PROC_GONE)
+			out->proc = &a->procs[proc];
+	}
+	const char *p = r->var;
+	if (len > REC_VAR_FIRST) {
+		if (!gather(a, r, len, scratch))
+			return false;
+		out->scratch_used = len;
+		p = scratch;
+	}
+	for (uint32_t at = 0; at < len;) {
+		uint16_t n;
+		if (len - at < 4)
+			return false;
+		uint8_t tag = (uint8_t)p[at];
+		memcpy(&n, p + at + 2, 2);
+		__asm__ volatile("" : "+r"(n), "+r"(tag));
+		at += 4;
+		if (n > len - at)
+			return false;
+		if (tag && tag < REC_TAG_MAX && !out->str[tag].p)
+			out->str[tag] = (struct slice){p + at, n};
+		at += n;
+	}
+	return true;
+}

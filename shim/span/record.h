@@ -1,0 +1,116 @@
+/*
+ * One unit of work as it lies in the arena: written in place by a host thread, read by an exporter that may be in
+ * another process. So it holds no pointers, and a reader checks every field (rec_check) before it believes it.
+ *
+ * A record is one slot of SLOT_SIZE bytes, and continuation slots where its strings need more. Owner: the process
+ * `pid` from arena_open() until arena_commit(), then the exporter. All integers in host byte order.
+ */
+#ifndef REMORA_RECORD_H
+#define REMORA_RECORD_H
+
+#include "base/slice.h"
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLOT_SIZE 512
+#define SLOT_NONE UINT32_MAX
+#define REC_VAR_MAX (64 * 1024) /* strings of one record; more is cut off and marked */
+
+enum slot_state {
+	SLOT_FREE,
+	SLOT_OPEN,  /* a request in flight (or a record being written) of process `pid` */
+	SLOT_HELD,  /* a failed connect that a success on another address may still take back, until hold_until_ns */
+	SLOT_DONE,  /* complete, on the done list (or about to be: see arena_sweep) */
+	SLOT_TAKEN, /* the exporter has it; stays until every destination has answered, so that a kill loses nothing */
+	SLOT_MORE,  /* continuation of another slot */
+};
+
+enum span_kind {
+	SPAN_SERVER = 1, /* HTTP server */
+	SPAN_CLIENT,     /* HTTP client */
+	SPAN_CONNECT,    /* a connect that failed before any byte */
+};
+
+/* error.type when there is no status code that says it; names in rec_error_name(). */
+enum span_error {
+	ERR_NONE,
+	ERR_ERRNO,          /* err_no names it: ECONNREFUSED, ECONNRESET, ETIMEDOUT ... */
+	ERR_CLIENT_CLOSED,  /* server: the peer closed before the response was complete */
+	ERR_CLOSED,         /* this program closed before the message was complete */
+	ERR_PEER_CLOSED,    /* client: the server closed before the response was complete */
+	ERR_BAD_MESSAGE,    /* the response was not HTTP */
+	ERR_PROCESS_EXIT,   /* the process ended normally with the request open */
+	ERR_PROCESS_KILLED, /* the process was gone: told by the exporter */
+	ERR_TIMEOUT,        /* given up while connecting */
+};
+
+enum rec_tag { /* of the strings */
+	REC_TARGET = 1, /* request target, secrets already redacted: origin form, absolute form, "*" or authority */
+	REC_HOST,       /* Host field */
+	REC_USER_AGENT,
+	REC_METHOD,      /* as sent, when method is HTTP1_OTHER */
+	REC_TRACESTATE,  /* of the span: what came in, or what we began */
+	REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
+	REC_ROUTE,
+	REC_TAG_MAX,
+};
+
+enum rec_bits {
+	REC_HTTPS = 1,     /* url.scheme is https (TLS, or a proxy said so) */
+	REC_AMBIGUOUS = 2, /* remora.parent=ambiguous */
+	REC_CUT = 4,       /* strings did not fit */
+	REC_PARENT_REMOTE = 8,
+	REC_REQ_BODY = 16,  /* req_size is meaningful: a request body was seen */
+	REC_RESP_BODY = 32, /* resp_size likewise */
+};
+
+struct rec_addr {
+	uint8_t ip[16];  /* network order; IPv4 in the first four bytes */
+	uint16_t port;   /* host order */
+	uint8_t family;  /* 0 unknown, 4, 6 (IPv4-mapped IPv6 is told as 4) */
+	uint8_t pad;
+};
+
+struct span_rec {
+	_Atomic uint32_t state; /* enum slot_state */
+	_Atomic uint32_t next;  /* link of the free or done list */
+	uint32_t cont;          /* first continuation slot or SLOT_NONE */
+	int32_t pid;            /* of the owner */
+	int32_t tid;
+	uint16_t proc;          /* index into the arena's process table */
+	uint8_t kind;           /* enum span_kind */
+	uint8_t method;         /* enum http1_method */
+	uint16_t status;        /* HTTP status, 0 = none seen */
+	uint8_t minor;          /* HTTP/1.minor */
+	uint8_t error;          /* enum span_error */
+	int32_t err_no;
+	uint8_t bits;           /* enum rec_bits */
+	uint8_t trace_flags;    /* TRACE_FLAG_* */
+	uint16_t refs;          /* exporter only: destinations that still need it */
+	uint32_t var_len;       /* bytes of strings, over all slots */
+	uint8_t trace_id[16];
+	uint8_t span_id[8];
+	uint8_t parent_id[8];   /* zero: a root */
+	uint64_t start_ns, end_ns; /* CLOCK_REALTIME; end_ns 0 while open */
+	uint64_t req_size, resp_size; /* body bytes without chunk framing */
+	uint64_t hold_until_ns; /* SLOT_HELD: CLOCK_MONOTONIC */
+	struct rec_addr peer, local;
+	char var[];             /* strings: u8 tag, u8 0, u16 length, bytes, next one unaligned */
+};
+
+#define REC_VAR_FIRST (SLOT_SIZE - offsetof(struct span_rec, var))
+
+struct slot_more {
+	_Atomic uint32_t state; /* SLOT_MORE */
+	_Atomic uint32_t next;  /* next continuation or SLOT_NONE; free list link when free */
+	char var[SLOT_SIZE - 8];
+};
+
+_Static_assert(sizeof(struct slot_more) == SLOT_SIZE, "a slot is a slot");
+_Static_assert(offsetof(struct span_rec, var) <= 224, "room for the usual strings in one slot");
+
+/* errno's name ("ECONNREFUSED") or the error's word; never NULL. Pure. */
+const char *rec_error_name(uint8_t error, int err_no);
+
+#endif

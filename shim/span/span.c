@@ -1,0 +1,218 @@
+/* Transactions and their records: start, end, failed connects. */
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/pool.h"
+#include "proto/redact.h"
+#include "span/process.h"
+#include "span/span_private.h"
+
+#define HOLD_NS 500000000u     /* how long a failed connect waits for another address to succeed */
+#define ATTEMPT_NS 5000000000u /* addresses tried further apart belong to different attempts */
+
+static struct pool txns = POOL(sizeof(struct txn), 64 * 1024, 16 << 20);
+
+struct span_rec *txn_record(const struct txn *t)
+{
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_relaxed);
+	return t->slot != SLOT_NONE && t->fork_gen == process.fork_gen && a ? arena_slot(a, t->slot) : NULL;
+}
+
+static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint64_t start_ns)
+{
+	struct arena *a = process_arena();
+	struct span_rec *r = a ? arena_open(a, process.pid) : NULL;
+	if (!r)
+		return NULL;
+	r->tid = thread_id(&thread_self);
+	r->proc = process_index(a);
+	r->kind = kind;
+	r->trace_flags = c->flags;
+	memcpy(r->trace_id, c->trace_id, 16);
+	memcpy(r->span_id, c->span_id, 8);
+	memcpy(r->parent_id, c->parent_id, 8);
+	r->start_ns = start_ns;
+	if (c->remote)
+		r->bits |= REC_PARENT_REMOTE;
+	if (c->ambiguous)
+		r->bits |= REC_AMBIGUOUS;
+	if (c->tracestate.n)
+		rec_put(a, r, REC_TRACESTATE, c->tracestate);
+	atomic_fetch_add_explicit(&process.open_spans, 1, memory_order_relaxed);
+	return r;
+}
+
+static void put_target(struct arena *a, struct span_rec *r, struct slice target)
+{
+	/* Secrets stand in queries, fragments, path parameters and user information. */
+	bool plain = *target.p == '/' && !memchr(target.p, '?', target.n) && !memchr(target.p, ';', target.n) &&
+	             !memchr(target.p, '#', target.n);
+	if (plain) {
+		rec_put(a, r, REC_TARGET, target);
+		return;
+	}
+	char out[2048];
+	size_t n = redact_url(target, out, sizeof out);
+	if (n == sizeof out)
+		r->bits |= REC_CUT;
+	rec_put(a, r, REC_TARGET, (struct slice){out, (uint32_t)n});
+}
+
+static void describe(struct span_rec *r, const struct http1_head *h)
+{
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_relaxed);
+	r->method = h->method;
+	r->minor = h->minor;
+	put_target(a, r, h->target);
+	if (h->host.n)
+		rec_put(a, r, REC_HOST, h->host);
+	if (h->user_agent.n)
+		rec_put(a, r, REC_USER_AGENT, h->user_agent);
+	if (h->method == HTTP1_OTHER)
+		rec_put(a, r, REC_METHOD, h->method_raw);
+	if (r->kind == SPAN_SERVER && (h->forwarded.n || h->x_forwarded_for.n || h->x_forwarded_proto.n)) {
+		struct slice address = {0}, proto = {0};
+		client_of_forwarded(h, &address, &proto);
+		if (address.n)
+			rec_put(a, r, REC_CLIENT_ADDR, address);
+		if (proto.n == 5)
+			r->bits |= REC_HTTPS;
+	}
+}
+
+struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1_head *h, uint64_t start_ns,
+                      const void *owner)
+{
+	struct txn *t = pool_get(&txns);
+	if (!t) {
+		arena_count(atomic_load_explicit(&process.arena, memory_order_relaxed), COUNT_DROP_TABLE, 1);
+		context_carry_free(c->carry);
+		return NULL;
+	}
+	t->next = NULL;
+	t->fork_gen = process.fork_gen;
+	t->kind = kind;
+	t->method = h->method;
+	t->status = 0;
+	t->flags = c->flags;
+	t->response_begun = false;
+	memcpy(t->trace_id, c->trace_id, 16);
+	memcpy(t->span_id, c->span_id, 8);
+	memcpy(t->parent_id, c->parent_id, 8);
+	t->carry = c->carry;
+	t->tracestate_n = c->carry ? (uint16_t)c->tracestate.n : 0;
+	t->baggage_n = c->carry ? (uint16_t)c->baggage.n : 0;
+	t->parent = c->parent;
+	t->owner = owner;
+	t->slot = SLOT_NONE;
+	if (c->flags & TRACE_FLAG_SAMPLED) {
+		struct span_rec *r = record_open(kind, c, start_ns);
+		if (r) {
+			t->slot = arena_index(process.arena, r);
+			describe(r, h);
+		}
+	}
+	if (kind == SPAN_SERVER)
+		context_opened(t);
+	return t;
+}
+
+static void release(struct txn *t)
+{
+	atomic_fetch_add_explicit(&t->serial, 1, memory_order_release);
+	if (t->kind == SPAN_SERVER)
+		context_closed(t);
+	context_carry_free(t->carry);
+	t->carry = NULL;
+	pool_put(&txns, t);
+}
+
+void txn_end(struct txn *t, uint8_t error, int err_no, uint64_t end_ns)
+{
+	struct span_rec *r = txn_record(t);
+	if (r) {
+		r->status = t->status;
+		r->error = error;
+		r->err_no = err_no;
+		r->end_ns = end_ns < r->start_ns ? r->start_ns : end_ns;
+		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+	}
+	uint32_t slot = t->slot;
+	release(t); /* before the commit: whoever reads the record may already see the next request */
+	if (r)
+		arena_commit(process.arena, arena_slot(process.arena, slot));
+}
+
+void txn_drop(struct txn *t)
+{
+	struct span_rec *r = txn_record(t);
+	if (r) {
+		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+		arena_discard(process.arena, r);
+	}
+	release(t);
+}
+
+/* ---- failed connects ---- */
+
+void span_connect_failed(const struct rec_addr *peer, int err, uint8_t error, uint64_t start_ns, struct txn_ref parent)
+{
+	struct thread *t = &thread_self;
+	struct arena *a = process_arena();
+	uint64_t now = mono_ns(), took = real_ns() - start_ns;
+	if (!a)
+		return;
+	if (t->good_port == peer->port && t->good_ns && now - t->good_ns <= took + ATTEMPT_NS / 5)
+		return; /* another address won meanwhile (happy eyeballs) */
+	if (t->held_port == peer->port && t->held_ns && now - t->held_ns < ATTEMPT_NS &&
+	    memcmp(t->held_ip, peer->ip, sizeof t->held_ip) != 0)
+		arena_unhold(a, t->held_slot, t->held_id); /* one span for all addresses of an attempt: the last */
+	t->held_ns = 0;
+
+	struct span_ctx c;
+	span_ctx_client(&c, true, parent, NULL);
+	if (!(c.flags & TRACE_FLAG_SAMPLED))
+		return;
+	struct span_rec *r = record_open(SPAN_CONNECT, &c, start_ns);
+	if (!r)
+		return;
+	atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+	r->peer = *peer;
+	r->error = error;
+	r->err_no = err;
+	r->end_ns = start_ns + took;
+	r->hold_until_ns = now + HOLD_NS;
+	t->held_slot = arena_index(a, r);
+	t->held_port = peer->port;
+	t->held_ns = now;
+	memcpy(t->held_id, c.span_id, 8);
+	memcpy(t->held_ip, peer->ip, sizeof t->held_ip);
+	arena_hold(a, r);
+}
+
+void span_connect_good(const struct rec_addr *peer)
+{
+	struct thread *t = &thread_self;
+	uint64_t now = mono_ns();
+	t->good_port = peer->port;
+	t->good_ns = now;
+	if (t->held_ns && t->held_port == peer->port && now - t->held_ns < ATTEMPT_NS &&
+	    memcmp(t->held_ip, peer->ip, sizeof t->held_ip) != 0 && process.arena)
+		arena_unhold(process.arena, t->held_slot, t->held_id);
+	t->held_ns = 0;
+}
+
+void span_exit(void)
+{
+	struct arena *a = process.arena;
+	if (!a || atomic_load(&process.open_spans) == 0)
+		return;
+	uint32_t n = atomic_load(&a->slots);
+	for (uint32_t i = 0; i < n; i++) {
+		struct span_rec *r = arena_slot(a, i);
+		if (atomic_load_explicit(&r->state, memory_order_acquire) != SLOT_OPEN || r->pid != process.pid || !r->start_ns)
+			continue;
+		r->error = ERR_PROCESS_EXIT;
+		r->end_ns = real_ns();
+		arena_commit(a, r);
+	}
+}
