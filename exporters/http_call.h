@@ -21,6 +21,7 @@ struct http_call {
 	struct buf body;   /* of the answer */
 	size_t body_seen;
 	uint64_t retry_after_ns;
+	bool head_whole;   /* of the answer */
 	bool pinned;       /* goes to a remembered address */
 	char error_text[CURL_ERROR_SIZE];
 };

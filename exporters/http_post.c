@@ -59,8 +59,13 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 	struct http_call *c = ctx;
 	char value[64];
 	n *= size;
-	if (n > 5 && strncmp(p, "HTTP/", 5) == 0)
-		c->retry_after_ns = 0; /* another head: the one before was interim */
+	if (!n)
+		return 0;
+	if (n > 5 && strncmp(p, "HTTP/", 5) == 0) { /* a head before it was interim */
+		c->retry_after_ns = 0;
+		c->head_whole = false;
+	}
+	c->head_whole |= p[0] == '\r' || p[0] == '\n';
 	if (n <= sizeof name - 1 || strncasecmp(p, name, sizeof name - 1) != 0)
 		return n;
 	size_t len = n - (sizeof name - 1);
@@ -309,8 +314,7 @@ void http_call_done(struct http *h, struct http_call *c, CURLcode result)
 			          : *c->error_text            ? c->error_text
 			                                      : curl_easy_strerror(result);
 	}
-	/* Interim heads do not count. */
-	a.status = status >= 200 ? (int)status : 0;
+	a.status = status >= 200 && c->head_whole ? (int)status : 0; /* interim ones do not count */
 	a.body = c->body.p ? c->body.p : "";
 	a.body_len = c->body.n;
 	a.content_type = type;

@@ -125,8 +125,10 @@ static uint32_t members(struct slice list)
 /* "k=v,k=v" behind the attributes there are. Returns what is wrong, or NULL. */
 static const char *given(struct builder *b, struct slice list)
 {
+	if (list.n == 0)
+		return NULL;
 	const char *p = list.p, *e = list.p + list.n;
-	for (; list.n && p <= e; p++) {
+	for (; p <= e; p++) {
 		const char *end = memchr(p, ',', (size_t)(e - p));
 		struct slice member = trimmed(from_to(p, end ? end : e)), key, value;
 		p = end ? end : e;

@@ -130,7 +130,7 @@ bool name_of_uid(const char *p, size_t n, unsigned uid, char *out, size_t cap)
 		const char *e = line.p + line.n, *colon = line.n ? memchr(line.p, ':', line.n) : NULL;
 		const char *id = colon ? memchr(colon + 1, ':', (size_t)(e - colon - 1)) : NULL;
 		size_t len = colon ? (size_t)(colon - line.p) : 0;
-		if (!id || len == 0 || len >= cap)
+		if (!id || len == 0 || len >= cap || memchr(line.p, 0, len))
 			continue;
 		uint64_t v = 0;
 		const char *d = ++id;

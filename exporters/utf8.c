@@ -122,7 +122,7 @@ size_t utf8_copy(char *to, const char *p, size_t n)
 
 void utf8_add(struct buf *b, const char *p, size_t n)
 {
-	if (buf_reserve(b, n * UTF8_GROWTH))
+	if (n && buf_reserve(b, n * UTF8_GROWTH))
 		b->n += utf8_copy(b->p + b->n, p, n);
 }
 

@@ -17,6 +17,7 @@ struct worker *worker_new(const struct export_host *host)
 		return NULL;
 	w->host = host;
 	w->can_grow = true;
+	w->slots_each = 1;
 	w->more_orphans = true;
 	w->idle_since_ns = mono_ns();
 	settings_parse(&w->settings, host);
@@ -55,23 +56,25 @@ void worker_delete(struct worker *w)
 
 /* ---- one turn ---- */
 
-static void pump(struct worker *w, uint64_t now)
+static void pump(struct worker *w, uint64_t now, bool full_only)
 {
-	for (unsigned i = 0; i < w->n_dests; i++)
-		dest_pump(&w->dests[i], now, w->flushing);
+	for (unsigned i = 0; i < w->n_dests; i++) {
+		struct dest *d = &w->dests[i];
+		if (!full_only || d->queue.n >= w->settings.max_batch)
+			dest_pump(d, now, w->flushing);
+	}
 }
 
 static void turn(struct worker *w)
 {
 	uint64_t now = mono_ns();
 	http_run(w->http);
-	/* Room first, then what wants it. */
-	pump(w, now);
+	pump(w, now, true); /* room first, then what wants it */
 	worker_drain(w, now, w->flushing);
 	if (w->last_drain || w->flushing)
 		worker_sweep(w, now, false);
 	worker_orphans(w, now);
-	pump(w, now);
+	pump(w, now, false);
 	source_flush(&w->sources[0]);
 	worker_report_drops(w, now);
 	if (w->last_drain)
@@ -102,7 +105,7 @@ static uint32_t wake_at(const struct worker *w)
 {
 	const struct source *s = &w->sources[0];
 	uint32_t slots = arena_slots(s->arena), free_slots = slots > s->weight ? slots - s->weight : 0;
-	uint32_t n = free_slots / 2;
+	uint32_t n = free_slots / 2 / w->slots_each;
 	for (unsigned i = 0; i < w->n_dests; i++) {
 		const struct dest *d = &w->dests[i];
 		if (d->n_batch || d->queue.n >= w->settings.max_batch)
@@ -196,13 +199,11 @@ enum export_end worker_run(struct worker *w, bool takeover)
 {
 	worker_sweep(w, mono_ns(), takeover);
 	for (;;) {
-		bool began = !w->flushing;
 		if (serve_request(w))
 			return EXPORT_STOPPED;
-		began &= w->flushing;
 		turn(w);
-		if (began)
-			continue; /* nothing may be left to wait for */
+		if (w->flushing && flush_done(w, mono_ns()))
+			continue;
 		if (!w->flushing && is_idle(w) && !next_due(w) && mono_ns() - w->idle_since_ns >= IDLE_NS && !w->host->busy()) {
 			worker_report(w, "idle");
 			return EXPORT_IDLE;

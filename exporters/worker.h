@@ -118,6 +118,7 @@ struct worker {
 	bool can_grow;
 	bool flushing;
 	uint32_t last_drain; /* records, to choose how long to wait for sockets */
+	uint32_t slots_each; /* that a record took lately */
 	uint64_t swept_ns, idle_since_ns;
 	uint64_t full_seen;      /* COUNT_DROP_FULL at the last look */
 	uint64_t drops_told, drops_told_ns;

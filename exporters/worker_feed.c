@@ -21,9 +21,14 @@ static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t
 static void take(struct worker *w, uint32_t n, uint64_t now)
 {
 	struct source *s = &w->sources[0];
+	uint32_t slots = 0;
 	for (uint32_t i = 0; i < n; i++)
-		if (source_take(s, w->slots[i]))
+		if (source_take(s, w->slots[i])) {
+			slots += s->use[w->slots[i]].weight;
 			offer_all(w, 0, w->slots[i], now);
+		}
+	if (n)
+		w->slots_each = (slots + n - 1) / n + !slots;
 }
 
 /* Before hosts run out: when half of it is in use, or somebody did run out. */
@@ -33,7 +38,7 @@ static void grow(struct worker *w)
 	struct arena *a = s->arena;
 	uint64_t full = atomic_load_explicit(&a->count[COUNT_DROP_FULL], memory_order_relaxed);
 	uint32_t pending = atomic_load_explicit(&a->pending, memory_order_relaxed);
-	while (w->can_grow && (s->weight + pending > arena_slots(a) / 2 || full != w->full_seen)) {
+	while (w->can_grow && (s->weight + pending * w->slots_each > arena_slots(a) / 2 || full != w->full_seen)) {
 		w->full_seen = full;
 		w->can_grow = arena_grow(a);
 		if (w->can_grow)

@@ -1,6 +1,6 @@
 #include "export_thread.h"
 #include "base/clock.h"
-#include "base/config.h"
+#include "config.h"
 #include "base/sys.h"
 #include "base/stderr.h"
 #include "exporters/abi.h"
@@ -31,7 +31,12 @@
 #pragma weak pthread_attr_setstacksize
 #pragma weak pthread_attr_setdetachstate
 #pragma weak dladdr
+#pragma weak dlsym
 #pragma weak dlerror
+
+/* pthread_atfork stands in libpthread on old systems; what it calls is in libc everywhere. */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
+extern void *__dso_handle __attribute__((visibility("hidden")));
 
 enum state { NONE, RUNNING /* from before its creation to its last word */, NEVER };
 enum { OWN_TIME = 1, FORK = 2 /* times the forks under way */ };
@@ -216,12 +221,12 @@ static bool start(void)
 	struct arena *a = process_arena();
 	uint32_t none = NONE;
 	uint64_t now = mono_ns(), all = ~0ull, mask;
-	if (!a || !pthread_create || !library[0] || now < atomic_load(&retry_ns))
+	if (!a || !pthread_create || !dlsym || !library[0] || now < atomic_load(&retry_ns))
 		return false;
 	if (!atomic_compare_exchange_strong(&state, &none, RUNNING))
 		return none == RUNNING;
 	if (!atomic_exchange(&at_fork, true))
-		pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+		__register_atfork(before_fork, after_fork_parent, after_fork_child, &__dso_handle);
 	host.arena = a;
 	host.dir = process.black_box ? process.dir : "";
 	host.stderr_tty = config.stderr_tty;

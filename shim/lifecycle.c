@@ -2,7 +2,7 @@
  * Beginning and end. OFF (before the constructor, and for ever in programs that stay inert) -> ON -> passing through
  * again after a seccomp filter. The destructor runs after the program's own exit handlers.
  */
-#include "base/config.h"
+#include "config.h"
 #include "base/stderr.h"
 #include "export_thread.h"
 #include "hooks/guard.h"

@@ -1,6 +1,6 @@
 #include "conn/http.h"
 #include "base/clock.h"
-#include "base/config.h"
+#include "config.h"
 
 /* ---- transactions ---- */
 
@@ -355,5 +355,8 @@ void http_sent_all(struct conn *c)
 void http_closed(struct conn *c)
 {
 	http_sent_all(c);
+	/* wget leaves the line behind the last chunk unread. */
+	if (c->first && c->resp.in_body && http1_body_payload_done(&c->resp.body))
+		body_done(c, &c->resp);
 	finish_all(c, c->role == ROLE_SERVER && c->peer_closed ? ERR_CLIENT_CLOSED : ERR_CLOSED, 0);
 }

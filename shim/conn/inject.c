@@ -1,6 +1,6 @@
 #include "conn/inject.h"
 #include "base/clock.h"
-#include "base/config.h"
+#include "config.h"
 #include "base/sys.h"
 #include "conn/http.h"
 #include <errno.h>

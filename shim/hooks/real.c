@@ -1,4 +1,5 @@
 #include "hooks/real.h"
+#include "hooks/elf_next.h"
 #include <dlfcn.h>
 #include <errno.h>
 
@@ -14,7 +15,7 @@ static const char *const names[REAL_COUNT] = {
 #include "hooks/hooks.def"
 };
 
-/* glibc before 2.34 has it in libdl, which the program need not have: then nothing is hooked in earnest. */
+/* glibc before 2.34 has it in libdl, which the program need not have. */
 #pragma weak dlsym
 
 static long absent(void)
@@ -26,7 +27,7 @@ static long absent(void)
 void *real_lookup(enum real_index i)
 {
 	int e = errno; /* dlsym may change it */
-	void *f = dlsym ? dlsym(RTLD_NEXT, names[i]) : NULL;
+	void *f = dlsym ? dlsym(RTLD_NEXT, names[i]) : elf_next(names[i]);
 	if (!f)
 		f = (void *)absent;
 	real_table[i] = f;

@@ -1,5 +1,5 @@
 /* Hooks that a line of hooks.def cannot say: variable arguments, two fds, processes. */
-#include "base/config.h"
+#include "config.h"
 #include "base/sys.h"
 #include "conn/inject.h"
 #include "conn/observe.h"

@@ -98,6 +98,8 @@ void http1_body_of_response(struct http1_body *b, const struct http1_head *h, ui
 ssize_t http1_body_feed(struct http1_body *b, const char *p, size_t n);
 /* The same for n bytes nobody saw (sendfile, splice). PROTO_BAD if they would cross or touch chunk framing. */
 ssize_t http1_body_skip(struct http1_body *b, uint64_t n);
+/* Has all of the payload passed, though the end of chunked trailers may not have been read? */
+bool http1_body_payload_done(const struct http1_body *b);
 /* The stream ended here: is the message complete? */
 bool http1_body_eof(const struct http1_body *b);
 

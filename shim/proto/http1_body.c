@@ -181,6 +181,11 @@ ssize_t http1_body_skip(struct http1_body *b, uint64_t n)
 	return 0;
 }
 
+bool http1_body_payload_done(const struct http1_body *b)
+{
+	return b->done || (b->kind == HTTP1_BODY_CHUNKED && b->state >= TRAILER_FIRST);
+}
+
 bool http1_body_eof(const struct http1_body *b)
 {
 	return b->done || b->kind == HTTP1_BODY_CLOSE || b->kind == HTTP1_BODY_TUNNEL;

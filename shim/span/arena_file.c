@@ -374,7 +374,7 @@ struct arena *arena_attach(const struct arena_ident *who, bool *black_box)
 	struct arena_self me;
 	struct arena *a = NULL;
 	arena_self(&me);
-	int dirfd = who->dir && who->dir[0] && who->root_start ? dir_open(who->dir) : -1;
+	int dirfd = who->dir && who->dir[0] && who->root_start && me.pid_ns ? dir_open(who->dir) : -1;
 	if (dirfd >= 0) {
 		char name[ARENA_NAME_MAX];
 		arena_name(name, who->root_pid, who->root_start, who->hash, me.pid_ns);

@@ -76,15 +76,21 @@ bool proc_alive(int pid, uint64_t start)
 	return !s.ended && (!start || s.start == start);
 }
 
-uint64_t pid_ns_self(void)
+static uint64_t link_number(const char *path)
 {
 	char link[64];
-	long n = sys6(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/ns/pid", (long)link, sizeof link, 0, 0);
-	uint64_t ino = 0;
+	long n = sys6(SYS_readlinkat, AT_FDCWD, (long)path, (long)link, sizeof link, 0, 0);
+	uint64_t number = 0;
 	for (long i = 0; i < n; i++)
 		if (link[i] >= '0' && link[i] <= '9')
-			ino = ino * 10 + (uint64_t)(link[i] - '0');
-	return ino;
+			number = number * 10 + (uint64_t)(link[i] - '0');
+	return number;
+}
+
+uint64_t pid_ns_self(void)
+{
+	/* After unshare(CLONE_NEWPID), /proc may still show another namespace's numbers: then we know nothing. */
+	return link_number("/proc/self") == (uint64_t)sys_getpid() ? link_number("/proc/self/ns/pid") : 0;
 }
 
 void boot_id_read(uint8_t id[16])

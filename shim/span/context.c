@@ -3,7 +3,7 @@
  * the request noted at connect, the thread's own request, on event loops the request of this turn, else the only
  * open request of the process.
  */
-#include "base/config.h"
+#include "config.h"
 #include "base/pool.h"
 #include "span/process.h"
 #include "span/span_private.h"

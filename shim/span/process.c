@@ -1,5 +1,5 @@
 #include "span/process.h"
-#include "base/config.h"
+#include "config.h"
 #include "base/sys.h"
 #include "proto/redact.h"
 #include <string.h>

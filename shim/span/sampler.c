@@ -1,5 +1,5 @@
 /* OTEL_TRACES_SAMPLER: consistent probability sampling by the low 56 bits of the trace id, or tracestate's ot=rv:. */
-#include "base/config.h"
+#include "config.h"
 #include "span/span.h"
 
 /* Members of tracestate; false at the end. */

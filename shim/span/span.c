@@ -1,6 +1,6 @@
 /* Transactions and their records: start, end, failed connects. */
 #include "base/clock.h"
-#include "base/config.h"
+#include "config.h"
 #include "base/pool.h"
 #include "proto/redact.h"
 #include "span/process.h"

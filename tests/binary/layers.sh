@@ -5,10 +5,10 @@ exec awk '
 BEGIN {
 	# folder       what its files may include, besides themselves
 	may["shim/base"]  = ""
-	may["shim/span"]  = "shim/base"
 	may["shim/proto"] = "shim/base"
-	may["shim/conn"]  = "shim/proto shim/span shim/base"
-	may["shim/hooks"] = "shim/conn shim/proto shim/span shim/base"
+	may["shim/span"]  = "shim/proto shim/base shim/config.h"
+	may["shim/conn"]  = "shim/proto shim/span shim/base shim/config.h"
+	may["shim/hooks"] = "shim/conn shim/proto shim/span shim/base shim/config.h shim/export_thread.h"
 	may["shim/crash"] = "shim/span shim/base"
 	# lifecycle and the exporter thread tie all together
 	may["shim"]       = "shim/hooks shim/conn shim/proto shim/span shim/crash shim/base exporters/abi.h"

@@ -8,7 +8,7 @@ SLOW_BATCH = {"OTEL_BSP_SCHEDULE_DELAY": 3000}       # so that a kill finds unse
 
 
 def exporter_pids(host, recv):
-    """Processes of the tree that hold a connection to the receiver."""
+    """Processes of the tree that hold a connection to the receiver. The exporter's thread has fds of its own."""
     inodes = set()
     with open("/proc/net/tcp") as f:
         for line in f:
@@ -18,10 +18,11 @@ def exporter_pids(host, recv):
     out = set()
     for pid in host.tree():
         with contextlib.suppress(OSError):
-            for fd in os.listdir("/proc/%d/fd" % pid):
-                with contextlib.suppress(OSError):
-                    if os.readlink("/proc/%d/fd/%s" % (pid, fd)) in inodes:
-                        out.add(pid)
+            for tid in os.listdir("/proc/%d/task" % pid):
+                for fd in os.listdir("/proc/%d/task/%s/fd" % (pid, tid)):
+                    with contextlib.suppress(OSError):
+                        if os.readlink("/proc/%d/task/%s/fd/%s" % (pid, tid, fd)) in inodes:
+                            out.add(pid)
     return out
 
 

@@ -83,7 +83,7 @@ UNUSED static void fake_host(uint32_t arena_bytes)
 		.arena = arena_new_anonymous(arena_bytes, 1),
 		.dir = "",
 		.env = fake.env,
-		.log_level = LOG_WARN,
+		.log_level = getenv("SHOW") ? LOG_DEBUG : LOG_WARN,
 		.program = "/bin/test",
 		.agent = "remora/0.1.0",
 		.busy = fake_busy,

@@ -48,27 +48,25 @@ static void add_processes(void)
 
 /* ---- records ---- */
 
-struct record {
-	union {
-		struct span_rec rec;
-		char slot[SLOT_SIZE];
-	};
-	char text[REC_TAG_MAX][300];
-};
-
-static struct record records[RECORDS];
+static char slots[RECORDS][SLOT_SIZE] __attribute__((aligned(64)));
+static char texts[RECORDS][REC_TAG_MAX][300];
 static struct rec_view views[RECORDS];
+
+static struct span_rec *record(uint32_t i)
+{
+	return (struct span_rec *)slots[i];
+}
 
 static void put(uint32_t i, enum rec_tag tag, const char *fmt, unsigned n)
 {
-	int len = snprintf(records[i].text[tag], sizeof records[i].text[tag], fmt, n);
-	views[i].str[tag] = (struct slice){records[i].text[tag], (uint32_t)len};
+	int len = snprintf(texts[i][tag], sizeof texts[i][tag], fmt, n);
+	views[i].str[tag] = (struct slice){texts[i][tag], (uint32_t)len};
 }
 
 static void begin(uint32_t i)
 {
-	struct span_rec *r = &records[i].rec;
-	memset(&records[i], 0, sizeof records[i]);
+	struct span_rec *r = record(i);
+	memset(slots[i], 0, SLOT_SIZE);
 	views[i] = (struct rec_view){.rec = r};
 	r->pid = 4242;
 	uint32_t proc = procs[rnd(4)];
@@ -87,7 +85,7 @@ static void begin(uint32_t i)
 static void sane(uint32_t i)
 {
 	static const uint16_t statuses[] = {200, 204, 301, 404, 500, 503};
-	struct span_rec *r = &records[i].rec;
+	struct span_rec *r = record(i);
 	begin(i);
 	r->kind = (uint8_t)(SPAN_SERVER + rnd(3));
 	r->method = (uint8_t)rnd(10);
@@ -128,7 +126,7 @@ static void mad_text(uint32_t i, enum rec_tag tag)
 {
 	static const char *const parts[] = {"abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\xa0", "\xe2\x82", "\xf0\x9f", "\xff",
 	                                    "\xed\xa0\x80", "\xc0\xaf", "\\", "\"", "\n", "\x01", "://", "?", "/", ":8", "@", "[", "]"};
-	char *p = records[i].text[tag];
+	char *p = texts[i][tag];
 	size_t n = 0, most = rnd(12) ? rnd(40) : rnd(290);
 	while (n < most) {
 		const char *part = parts[rnd(sizeof parts / sizeof *parts)];
@@ -142,7 +140,7 @@ static void mad_text(uint32_t i, enum rec_tag tag)
 
 static void mad(uint32_t i)
 {
-	struct span_rec *r = &records[i].rec;
+	struct span_rec *r = record(i);
 	begin(i);
 	r->kind = (uint8_t)rnd(5);
 	r->method = (uint8_t)rnd(12);

@@ -376,7 +376,7 @@ TEST(many_starts_and_stops)
 /* A body near the limit is sent in parts. */
 TEST(long_strings)
 {
-	static char target[60000];
+	static char target[20000];
 	begin("20");
 	memset(target, 'a', sizeof target - 1);
 	target[0] = '/';

@@ -1,4 +1,4 @@
-#include "base/config.h"
+#include "config.h"
 #include "base/sys.h"
 #include <string.h>
 #include <sys/ioctl.h>
