@@ -7,8 +7,9 @@
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
 #define IDLE_NS (30 * SECOND) /* nothing to send for so long: the thread ends */
-#define BUSY_WAIT_MS 2        /* for sockets, while records stream in */
-#define QUIET_WAIT_MS 15      /* else; it bounds how long a flush waits to be noticed */
+#define BUSY_WAIT_MS 2   /* for sockets, while records stream in */
+#define SOME_WAIT_MS 5   /* while some do */
+#define QUIET_WAIT_MS 15 /* else; it bounds how long a flush waits to be noticed */
 
 struct worker *worker_new(const struct export_host *host)
 {
@@ -136,6 +137,15 @@ static bool is_idle(const struct worker *w)
 	return true;
 }
 
+/* The ones at work are done with, and there may be others. */
+static bool look_for_orphans(const struct worker *w)
+{
+	for (unsigned i = 1; i < SOURCES; i++)
+		if (w->sources[i].arena)
+			return false;
+	return w->more_orphans && *w->host->dir;
+}
+
 static void wait_for_work(struct worker *w)
 {
 	struct arena *a = worker_arena(w);
@@ -148,7 +158,7 @@ static void wait_for_work(struct worker *w)
 		timeout = due - now;
 	else if (is_idle(w) && !w->host->busy())
 		timeout = w->idle_since_ns + IDLE_NS > now ? w->idle_since_ns + IDLE_NS - now : 1;
-	int ms = w->last_drain > 256 ? BUSY_WAIT_MS : QUIET_WAIT_MS;
+	int ms = w->last_drain > 64 ? BUSY_WAIT_MS : w->last_drain ? SOME_WAIT_MS : QUIET_WAIT_MS;
 	if (timeout && timeout / MS < (uint64_t)ms)
 		ms = (int)(timeout / MS) + 1;
 	w->host->run_leave();
@@ -202,7 +212,7 @@ enum export_end worker_run(struct worker *w, bool takeover)
 		if (serve_request(w))
 			return EXPORT_STOPPED;
 		turn(w);
-		if (w->flushing && flush_done(w, mono_ns()))
+		if ((w->flushing && flush_done(w, mono_ns())) || look_for_orphans(w))
 			continue;
 		if (!w->flushing && is_idle(w) && !next_due(w) && mono_ns() - w->idle_since_ns >= IDLE_NS && !w->host->busy()) {
 			worker_report(w, "idle");

@@ -114,6 +114,7 @@ struct worker {
 	struct views views;
 	uint32_t *slots; /* drain buffer */
 	bool more_orphans;     /* there may be arenas of dead trees */
+	unsigned orphan_rounds;
 	bool forget_resources; /* an orphan is gone: its processes are cached by its address */
 	bool can_grow;
 	bool flushing;

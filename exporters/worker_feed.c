@@ -7,7 +7,9 @@
 #define SECOND UINT64_C(1000000000)
 #define SWEEP_EVERY (10 * SECOND)
 #define DRAIN_MOST (16 * DRAIN) /* per turn of the loop, so that answers are seen too */
+#define SMALL 2048              /* slots */
 #define ORPHAN_AHEAD 4          /* batches of an orphan that are queued at a time */
+#define ORPHAN_ROUNDS 256       /* of looking for them, at most, per start */
 
 static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t now)
 {
@@ -31,14 +33,21 @@ static void take(struct worker *w, uint32_t n, uint64_t now)
 		w->slots_each = (slots + n - 1) / n + !slots;
 }
 
-/* Before hosts run out: when half of it is in use, or somebody did run out. */
+/*
+ * Before hosts run out: when half of it is in use, or somebody did run out. The first size is for programs that make
+ * few requests; it is left earlier, since a burst fills the rest while we wait for an answer.
+ */
 static void grow(struct worker *w)
 {
 	struct source *s = &w->sources[0];
 	struct arena *a = s->arena;
 	uint64_t full = atomic_load_explicit(&a->count[COUNT_DROP_FULL], memory_order_relaxed);
 	uint32_t pending = atomic_load_explicit(&a->pending, memory_order_relaxed);
-	while (w->can_grow && (s->weight + pending * w->slots_each > arena_slots(a) / 2 || full != w->full_seen)) {
+	while (w->can_grow) {
+		uint32_t slots = arena_slots(a), used = s->weight + pending * w->slots_each;
+		if (used <= (slots > SMALL ? slots / 2 : slots / 8) && full == w->full_seen)
+			return;
+
 		w->full_seen = full;
 		w->can_grow = arena_grow(a);
 		if (w->can_grow)
@@ -76,11 +85,6 @@ void worker_sweep(struct worker *w, uint64_t now, bool takeover)
 
 /* ---- arenas of dead trees ---- */
 
-struct finding {
-	struct worker *w;
-	uint64_t now;
-};
-
 static bool reserve_waiting(struct source *s)
 {
 	uint32_t *p = realloc(s->waiting, (s->n_waiting + DRAIN) * sizeof *p);
@@ -101,7 +105,7 @@ static void wait_for(struct source *s, uint32_t n)
 
 static void got_orphan(void *ctx, struct arena *a)
 {
-	struct worker *w = ((struct finding *)ctx)->w;
+	struct worker *w = ctx;
 	struct source *s = NULL;
 	for (unsigned i = 1; i < SOURCES && !s; i++)
 		if (!w->sources[i].arena)
@@ -163,9 +167,11 @@ void worker_orphans(struct worker *w, uint64_t now)
 	}
 	if (at_work || !w->more_orphans || w->forget_resources || !*w->host->dir)
 		return;
-	struct finding f = {w, now};
-	w->more_orphans = arena_orphans(w->host->dir, worker_arena(w), ORPHANS, got_orphan, &f) > 0;
+	w->more_orphans = arena_orphans(w->host->dir, worker_arena(w), ORPHANS, got_orphan, w) > 0;
 	for (unsigned i = 1; i < SOURCES; i++)
 		if (w->sources[i].arena)
 			feed(w, i, now);
+	/* Those that were empty are done with already. A file that cannot be removed must not keep us turning. */
+	if (w->more_orphans && ++w->orphan_rounds >= ORPHAN_ROUNDS)
+		w->more_orphans = false;
 }

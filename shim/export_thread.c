@@ -24,12 +24,7 @@
 #define LATE_NS 1000000000u   /* records may wait so long for a safe place */
 #define RETRY_NS 1000000000u  /* after a thread could not be made */
 
-/* glibc before 2.34 has these in libpthread and libdl; a program without them has one thread, and we have none. */
-#pragma weak pthread_create
-#pragma weak pthread_attr_init
-#pragma weak pthread_attr_destroy
-#pragma weak pthread_attr_setstacksize
-#pragma weak pthread_attr_setdetachstate
+/* glibc before 2.34 has these in libdl, which a program need not load. */
 #pragma weak dladdr
 #pragma weak dlsym
 #pragma weak dlerror
@@ -216,12 +211,34 @@ void export_thread_forked(void)
 
 /* ---- starting ---- */
 
+/* glibc before 2.34 has them in libpthread; a program without it has one thread, and we have none. */
+static struct {
+	__typeof__(&pthread_create) create;
+	__typeof__(&pthread_attr_init) attr_init;
+	__typeof__(&pthread_attr_destroy) attr_destroy;
+	__typeof__(&pthread_attr_setstacksize) attr_setstacksize;
+	__typeof__(&pthread_attr_setdetachstate) attr_setdetachstate;
+} threads;
+
+static bool threads_found(void)
+{
+	if (!threads.create) {
+		threads.attr_init = (__typeof__(threads.attr_init))real_find("pthread_attr_init");
+		threads.attr_destroy = (__typeof__(threads.attr_destroy))real_find("pthread_attr_destroy");
+		threads.attr_setstacksize = (__typeof__(threads.attr_setstacksize))real_find("pthread_attr_setstacksize");
+		threads.attr_setdetachstate = (__typeof__(threads.attr_setdetachstate))real_find("pthread_attr_setdetachstate");
+		threads.create = (__typeof__(threads.create))real_find("pthread_create");
+	}
+	return threads.create && threads.attr_init && threads.attr_destroy && threads.attr_setstacksize &&
+	       threads.attr_setdetachstate;
+}
+
 static bool start(void)
 {
 	struct arena *a = process_arena();
 	uint32_t none = NONE;
 	uint64_t now = mono_ns(), all = ~0ull, mask;
-	if (!a || !pthread_create || !dlsym || !library[0] || now < atomic_load(&retry_ns))
+	if (!a || !dlsym || !threads_found() || !library[0] || now < atomic_load(&retry_ns))
 		return false;
 	if (!atomic_compare_exchange_strong(&state, &none, RUNNING))
 		return none == RUNNING;
@@ -236,15 +253,15 @@ static bool start(void)
 
 	pthread_attr_t attr;
 	pthread_t thread;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	threads.attr_init(&attr);
+	threads.attr_setstacksize(&attr, STACK);
+	threads.attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	/* All signals but glibc's own two (32 and 33, for cancellation and set*id). */
 	all &= ~(3ull << 31);
 	sys6(SYS_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&mask, 8, 0, 0);
-	int r = pthread_create(&thread, &attr, thread_main, NULL);
+	int r = threads.create(&thread, &attr, thread_main, NULL);
 	sys6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, 8, 0, 0);
-	pthread_attr_destroy(&attr);
+	threads.attr_destroy(&attr);
 	if (r == 0)
 		return true;
 	run_leave();

@@ -24,10 +24,15 @@ static long absent(void)
 	return -1;
 }
 
+void *real_find(const char *name)
+{
+	return dlsym ? dlsym(RTLD_NEXT, name) : elf_next(name);
+}
+
 void *real_lookup(enum real_index i)
 {
 	int e = errno; /* dlsym may change it */
-	void *f = dlsym ? dlsym(RTLD_NEXT, names[i]) : elf_next(names[i]);
+	void *f = real_find(names[i]);
 	if (!f)
 		f = (void *)absent;
 	real_table[i] = f;

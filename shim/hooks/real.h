@@ -59,6 +59,7 @@ extern void *real_table[REAL_COUNT];
 /* Never NULL: a function that this libc lacks fails with ENOSYS. */
 void *real_lookup(enum real_index i);
 void real_resolve_all(void);
+void *real_find(const char *name); /* any function of the libraries behind us; NULL: not there */
 
 #define REAL(name)                                                                                       \
 	((real_##name##_t)(__builtin_expect(real_table[REAL_##name] != NULL, 1) ? real_table[REAL_##name]   \

@@ -5,6 +5,8 @@
 
 /* ---- slots ---- */
 
+#define FORGED_MAX 16 /* slots on the free list that are in use, to be passed over: it may be a ring */
+
 static uint32_t slot_fresh(struct arena *a)
 {
 	uint32_t i = atomic_load_explicit(&a->fresh, memory_order_relaxed);
@@ -18,16 +20,18 @@ static uint32_t slot_fresh(struct arena *a)
 uint32_t slot_pop(struct arena *a)
 {
 	uint64_t h = atomic_load_explicit(&a->free_head, memory_order_acquire);
+	uint32_t forged = 0;
 	for (;;) {
 		uint32_t i = (uint32_t)h;
-		if (i >= arena_slots(a))
+		if (i >= arena_slots(a) || forged > FORGED_MAX)
 			return slot_fresh(a);
 		/* `next` is junk if somebody else has popped this slot meanwhile: then the tag has changed. */
 		uint32_t next = atomic_load_explicit(&arena_slot(a, i)->next, memory_order_relaxed);
 		uint64_t want = ((h >> 32) + 1) << 32 | next;
 		if (!atomic_compare_exchange_weak_explicit(&a->free_head, &h, want, memory_order_acquire, memory_order_acquire))
 			continue;
-		if (unlikely(slot_state(a, i) != SLOT_FREE)) { /* somebody scribbled: leave it alone */
+		if (unlikely(slot_state(a, i) != SLOT_FREE)) {
+			forged++;
 			h = want;
 			continue;
 		}

@@ -1,3 +1,4 @@
+# timeout: 600
 """Programs that confine themselves while our thread may be at work: seccomp, namespaces, chroot, other users.
 
 Breaks on: a second thread when the kernel wants one, a call of ours under a filter that kills, a file that is opened

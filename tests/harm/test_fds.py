@@ -1,3 +1,4 @@
+# timeout: 400
 """File descriptors: the numbers that the program gets, and what happens when it closes all of them.
 
 Breaks on: an fd of ours below the program's, one that becomes its stdin or a child's stderr, an arena or exporter that

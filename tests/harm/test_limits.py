@@ -1,3 +1,4 @@
+# timeout: 900
 """Places where we find little or nothing: no /dev/shm, a full one, no /proc, small resource limits, a bad setting.
 
 Breaks on: SIGBUS on a sparse file, SIGXFSZ, an fd or memory that the program needed, a thread that cannot be made, more

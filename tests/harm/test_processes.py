@@ -1,3 +1,4 @@
+# timeout: 1200
 """fork, vfork, exec, exit, cancellation and signals, as storms beside traced traffic.
 
 Breaks on: a lock that a fork copies, a table that a vfork child updates, a guard held by a cancelled thread, a wrapper

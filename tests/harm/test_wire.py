@@ -1,3 +1,4 @@
+# timeout: 600
 """A client's requests as its peer sees them: the program's exact bytes, plus whole traceparent/tracestate lines
 behind the request line, at most one of each. The program's own results are checked inside the host (wire.c).
 

@@ -187,7 +187,10 @@ static void good_calls(void)
 	T(dup2(a, a) == a);
 	T(dup3(a, a, 0));
 	int f = (int)V(fcntl(a, F_DUPFD, 300)), g = (int)V(fcntl(a, F_DUPFD_CLOEXEC, 300));
-	T(fcntl(a, F_GETFD));
+	for (int i = 0; i < 8; i++) { /* the flags asked for are the flags given */
+		T(fcntl((int[]){a, l, c, d, d2, d3, f, g}[i], F_GETFD));
+		T(fcntl((int[]){a, l, c, d, d2, d3, f, g}[i], F_GETFL));
+	}
 	T(fcntl(a, F_SETFD, 0));
 	T(fcntl(a, F_GETFD));
 	struct flock fl = {.l_type = F_RDLCK};

@@ -88,7 +88,6 @@ int main(int argc, char **argv)
 	if (is(m, "kill"))
 		raise(SIGKILL);
 	if (is(m, "pipe")) {
-		signal(SIGPIPE, SIG_DFL);
 		close(p[1]);
 		for (;;)
 			request(p[0], "/sigpipe");

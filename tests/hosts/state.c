@@ -51,7 +51,11 @@ static void state(const char *when)
 	for (int fd = 0; fd < 100; fd++)
 		if (fcntl(fd, F_GETFD) >= 0)
 			printf("fd %d flags %d\n", fd, fcntl(fd, F_GETFD));
-	printf("rounding %d mxcsr %x locale %s\n", fegetround(), __builtin_ia32_stmxcsr(), setlocale(LC_ALL, NULL));
+	unsigned csr = 0;
+#ifdef __x86_64__
+	__asm__ volatile("stmxcsr %0" : "=m"(csr));
+#endif
+	printf("rounding %d mxcsr %x locale %s\n", fegetround(), csr, setlocale(LC_ALL, NULL));
 	printf("rand %d\n", rand());
 	printf("random %ld drand48 %f\n", random(), drand48());
 	printf("dlerror %s\n", dlerror() ? "something" : "nothing");

@@ -1,6 +1,6 @@
 /*
- * web N THREADS [open]: N exchanges in each of THREADS threads (0: in main alone), with memory allocated and freed
- * between them. The workhorse of the tests of limits, allocators and missing directories.
+ * web N THREADS: N exchanges in each of THREADS threads (0: in main alone), with memory allocated and freed
+ * between them. The workhorse of the tests of limits, allocators and missing directories; the ASan tests compile it their own way.
  */
 #include "host.h"
 

@@ -244,7 +244,7 @@ static void *web_serve(void *ctx)
 		if (i < 256)
 			web.times[i] = mono_ns();
 		struct reply r = i < web.n_script ? web.script[i] : (struct reply){.text = REPLY_200};
-		if (r.text && strncmp(r.text, "HTTP/1.1 200", 12) == 0)
+		if (r.text && strncmp(r.text, "HTTP/1.1 200", 12) == 0 && strstr(r.text, "\r\n\r\n"))
 			web.spans += web_count(in + head_n, need - head_n);
 		web.requests++;
 		memmove(in, in + need, n - need);
