@@ -70,13 +70,13 @@ static char *append_path(const char *base)
 	return out;
 }
 
-static bool set_url(struct otlp_settings *o, char *url, const char *var)
+static bool set_url(struct otlp_settings *o, const char *value, bool append, const char *var)
 {
-	o->url = url;
-	o->shown = url ? settings_url_shown(url) : NULL;
+	o->url = append ? append_path(value) : strdup(value);
+	o->shown = o->url ? settings_url_shown(o->url) : NULL;
 	if (!o->shown)
 		return false;
-	if (settings_url_ok(url))
+	if (settings_url_ok(value)) /* as it was given: "http://" and a path look like a host */
 		return true;
 	log_once(log_bit(var), "%s=%.200s is not an http:// or https:// URL; nothing is sent there", var, o->shown);
 	return false;
@@ -127,12 +127,12 @@ static bool plain_otlp(const struct settings *s, struct otlp_settings *o)
 	bool ok;
 	o->label = "otlp";
 	if (v) {
-		ok = set_url(o, strdup(v), whole);
+		ok = set_url(o, v, false, whole);
 	} else {
 		v = settings_get(s->host, base);
 		if (!v && settings_get(s->host, "HONEYCOMB_API_KEY"))
 			return false;
-		ok = set_url(o, append_path(v ? v : "http://localhost:4318"), base);
+		ok = set_url(o, v ? v : "http://localhost:4318", true, base);
 	}
 	if (!ok)
 		return false;
@@ -189,7 +189,7 @@ static bool honeycomb(const struct settings *s, struct otlp_settings *o)
 		                            "nothing is sent to Honeycomb");
 		return false;
 	}
-	if (!set_url(o, append_path(base ? base : "https://api.honeycomb.io"), endpoint))
+	if (!set_url(o, base ? base : "https://api.honeycomb.io", true, endpoint))
 		return false;
 	/* With other keys Honeycomb takes the data set from service.name, and warns of the header. */
 	return settings_header_add(&o->headers, "x-honeycomb-team", key, strlen(key)) &&

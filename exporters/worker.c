@@ -143,7 +143,7 @@ static bool look_for_orphans(const struct worker *w)
 	for (unsigned i = 1; i < SOURCES; i++)
 		if (w->sources[i].arena)
 			return false;
-	return w->more_orphans && *w->host->dir;
+	return w->more_orphans && !w->forget_resources && *w->host->dir;
 }
 
 static void wait_for_work(struct worker *w)

@@ -26,9 +26,8 @@ static const char *const copied[] = {
 	"NO_COLOR=",
 };
 
-/* Of one process or one trace: a child with another value may share the arena all the same. */
-static const char *const per_process[] = {"OTEL_SERVICE_NAME=", "OTEL_RESOURCE_ATTRIBUTES=", "TRACEPARENT=", "TRACESTATE=",
-                                          "BAGGAGE=", "NO_COLOR="};
+/* Where records go and which are made: processes that differ in these do not share an arena, nor send each other's. */
+static const char *const shared[] = {"OTEL_EXPORTER_", "OTEL_TRACES_EXPORTER=", "OTEL_TRACES_SAMPLER", "HONEYCOMB_"};
 
 static bool begins(const char *s, const char *prefix)
 {
@@ -77,7 +76,7 @@ static void copy_env(char *const *envp)
 		config.env[n++] = env_at;
 		env_at += len;
 		/* A sum, for the order of the environment says nothing. */
-		if (!BEGINS_ANY(e, per_process) && !begins(e, "REMORA_LOG"))
+		if (BEGINS_ANY(e, shared))
 			sum += hash_add(0xcbf29ce484222325u, e);
 	}
 	config.hash = sum;

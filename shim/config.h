@@ -29,7 +29,7 @@ struct config {
 	bool parent_based;
 	uint64_t threshold;   /* SAMPLER_RATIO: sampled when the low 56 bits of the trace id are >= this */
 	char th[16];          /* the same as tracestate's ot=th: value, "" = none to write */
-	uint64_t hash;        /* of all copied variables but per-process ones: processes with another one do not share */
+	uint64_t hash;        /* of destinations, keys and sampler: processes with another one do not share an arena */
 	uint32_t arena_bytes; /* REMORA_ARENA_BYTES */
 	uint32_t exit_wait_ms; /* REMORA_EXIT_WAIT_MS, default 500 */
 	bool stderr_tty;

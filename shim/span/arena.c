@@ -13,7 +13,7 @@ static uint32_t slot_fresh(struct arena *a)
 	do {
 		if (i >= arena_slots(a))
 			return SLOT_NONE;
-	} while (!atomic_compare_exchange_weak_explicit(&a->fresh, &i, i + 1, memory_order_relaxed, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&a->fresh, &i, i + 1, memory_order_seq_cst, memory_order_relaxed));
 	return i;
 }
 

@@ -85,7 +85,7 @@ static uint32_t give(struct arena *a, uint32_t *out, uint32_t n, uint32_t cap)
 bool ready_recover(struct arena *a)
 {
 	/* Did the exchange happen before our predecessor died? Then his list does not hang on done_head. */
-	uint32_t i = atomic_load(&a->done_head), head = a->draining, slots = arena_slots(a);
+	uint32_t i = atomic_load(&a->done_head), head = a->draining, slots = arena_used(a);
 	for (uint32_t n = 0; i != head && i < slots && n < slots; n++)
 		i = atomic_load_explicit(&arena_slot(a, i)->next, memory_order_relaxed);
 	if (head != SLOT_NONE && i != head) {
@@ -119,7 +119,7 @@ static uint32_t take_held(struct arena *a, uint32_t *out, uint32_t n, uint32_t c
 {
 	uint32_t seen = atomic_load(&a->held_gen);
 	uint64_t due = 0;
-	for (uint32_t i = 0, slots = arena_slots(a); i < slots; i++) {
+	for (uint32_t i = 0, slots = arena_used(a); i < slots; i++) {
 		if (slot_state(a, i) != SLOT_HELD)
 			continue;
 		struct span_rec *r = arena_slot(a, i);
@@ -178,7 +178,8 @@ static void judge_init(struct judge *j, const struct arena *a)
 	j->my_ns = pid_ns_self();
 	j->n_dead = proc_table_dead(a, j->my_ns, j->dead);
 	j->all_here = j->my_ns && a->pid_ns == j->my_ns;
-	j->last_pid = 0;
+	j->last_pid = -1;
+	j->last_dead = false;
 	for (uint32_t i = 0; i < ARENA_PROCS; i++)
 		if (atomic_load_explicit(&a->procs[i].used, memory_order_relaxed) && a->procs[i].pid_ns != j->my_ns)
 			j->all_here = false;
@@ -231,7 +232,7 @@ uint32_t arena_sweep(struct arena *a, uint32_t *out, uint32_t cap, bool takeover
 	judge_init(&j, a);
 	/* Whatever the dead had put on the list is SLOT_TAKEN after this: their SLOT_DONE ones never got there. */
 	collect(a);
-	uint32_t n = takeover ? give(a, out, 0, cap) : 0, slots = arena_slots(a), i = a->sweep_at;
+	uint32_t n = takeover ? give(a, out, 0, cap) : 0, slots = arena_used(a), i = a->sweep_at;
 	for (; i < slots && n < cap; i++) {
 		uint32_t state = slot_state(a, i);
 		const struct span_rec *r = arena_slot(a, i);

@@ -20,6 +20,13 @@ static inline uint32_t slot_state(const struct arena *a, uint32_t i)
 	return atomic_load_explicit(&arena_slot(a, i)->state, memory_order_acquire);
 }
 
+/* Those that were ever in use: what is to be looked at, without touching pages for nothing. */
+static inline uint32_t arena_used(const struct arena *a)
+{
+	uint32_t n = arena_slots(a), fresh = atomic_load_explicit(&a->fresh, memory_order_acquire);
+	return fresh < n ? fresh : n;
+}
+
 static inline bool slot_move(struct span_rec *r, uint32_t from, uint32_t to)
 {
 	return atomic_compare_exchange_strong_explicit(&r->state, &from, to, memory_order_acq_rel, memory_order_relaxed);

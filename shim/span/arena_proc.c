@@ -138,7 +138,7 @@ uint32_t proc_table_dead(const struct arena *a, uint64_t my_ns, uint8_t *dead)
 /* Clear the marks of entries that a record names. */
 static void spare_named(const struct arena *a, uint8_t *unnamed)
 {
-	for (uint32_t i = 0, n = arena_slots(a); i < n; i++) {
+	for (uint32_t i = 0, n = arena_used(a); i < n; i++) {
 		uint32_t state = slot_state(a, i);
 		uint16_t proc = arena_slot(a, i)->proc;
 		if (state != SLOT_FREE && state != SLOT_MORE && proc < ARENA_PROCS)

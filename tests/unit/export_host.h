@@ -76,6 +76,15 @@ UNUSED static void fake_env(const char *fmt, ...)
 	fake.env[fake.n_env++] = s;
 }
 
+UNUSED static void fake_env_clear(void)
+{
+	while (fake.n_env)
+		free((char *)fake.env[--fake.n_env]);
+	memset(fake.env, 0, sizeof fake.env);
+	fake.n = 0;
+	*fake.text = 0;
+}
+
 UNUSED static void fake_host(uint32_t arena_bytes)
 {
 	fake.host = (struct export_host){

@@ -288,7 +288,6 @@ TEST(file_size_limit)
 	}
 }
 
-#ifndef __SANITIZE_ADDRESS__ /* which needs address space without end */
 TEST(address_space_limit)
 {
 	fresh();
@@ -312,7 +311,6 @@ TEST(address_space_limit)
 	setrlimit(RLIMIT_AS, &rl);
 	clean();
 }
-#endif
 
 /* A tmpfs of this size at dir, seen by this process alone. */
 static bool small_tmpfs(const char *options)

@@ -1,5 +1,4 @@
 /* The variables: defaults, precedence, what is refused, and that no secret comes into a message. */
-#define _GNU_SOURCE
 #include "export_host.h"
 #include "exporters/settings.h"
 
@@ -12,10 +11,7 @@ static void parse(void)
 }
 static void parse_one(const char *var)
 {
-	fake.n_env = 0;
-	memset(fake.env, 0, sizeof fake.env);
-	fake.n = 0;
-	*fake.text = 0;
+	fake_env_clear();
 	fake_env("%s", var);
 	parse();
 }
@@ -278,7 +274,7 @@ TEST(batch_and_queue)
 	            {"", "2000000000", 0, 8192}};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		unit_case("%zu", i);
-		fake.n_env = 0;
+		fake_env_clear();
 		fake_env("OTEL_BSP_MAX_QUEUE_SIZE=%s", rows[i].queue);
 		fake_env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE=%s", rows[i].batch);
 		parse();
@@ -311,9 +307,7 @@ TEST(honeycomb)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		unsigned n = 0;
 		unit_case("%zu", i);
-		fake.n_env = 0;
-		fake.n = 0;
-		*fake.text = 0;
+		fake_env_clear();
 		fake_env("HONEYCOMB_API_KEY=%s", rows[i].key);
 		fake_env("HONEYCOMB_DATASET=%s", rows[i].set);
 		fake_env("HONEYCOMB_API_ENDPOINT=%s", rows[i].endpoint);
