@@ -85,8 +85,8 @@ def both(box, argv, rc=None, env=None, traced_env=None, script=None, warning=Fal
 
 
 def path_of(span):
-    full = span["url.full"]
-    return span["url.path"] or ("/" + full.split("/", 3)[3] if full else None)
+    full = (span["url.full"] or "").split("/", 3)
+    return span["url.path"] or ("/" + full[3] if len(full) == 4 else None)
 
 
 def told(box, path=None, timeout=10, at_least=False, **kinds):

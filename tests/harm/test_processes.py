@@ -117,11 +117,22 @@ def ends_by(mode):
         check(took < 3 * PATIENCE, "ended %.1f s later than plain" % took)
 
 
-@cases(**{k: k for k in ("return", "threads", "thread_exit", "handler_exit", "quick", "_exit", "child", "open")})
+@cases(**{k: k for k in ("return", "threads", "thread_exit", "handler_exit", "_exit", "child", "open")})
 def told_although_it_ends_by(mode):
     with Sandbox() as box:
         both(box, ["exits", mode], rc=EXITS[mode])
         told(box, path="/one", server=1, client=1)
+
+
+@cases(**{k: k for k in ("quick", "syscall", "kill", "term", "abort", "segv", "handler")})
+def told_at_the_latest_by_the_next_start_after(mode):
+    """No handler of ours runs there: the black box keeps what was complete."""
+    with Sandbox() as box:
+        both(box, ["exits", mode], rc=EXITS[mode])
+        both(box, ["web", "1", "0"], rc=11)
+        told(box, path="/web", server=1, client=1)
+        told(box, path="/one", server=1, client=1)
+        equal(box.recv.duplicates, 0, "spans sent twice")
 
 
 @test

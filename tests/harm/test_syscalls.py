@@ -4,6 +4,7 @@
 Allowed more: what the loader does to map us, and one block of our constructor's calls before main. After that nothing: these
 programs do no networking. Breaks on: an fd or a file that is opened for nothing, a thread, a call at exit or in a hook.
 """
+import difflib
 import os
 import sys
 
@@ -81,8 +82,14 @@ def same_calls(box, argv):
         while tail < len(x) - head and tail < len(y) - head and x[-1 - tail] == y[-1 - tail]:
             tail += 1
         if head + tail < len(x):
-            raise AssertionError("calls differ: plain %r, traced %r" % (
-                mine[head:head + 4], theirs[head:head + 8]))
+            more_, less = {}, {}
+            for op, i, j, k, m in difflib.SequenceMatcher(None, x, y, autojunk=False).get_opcodes():
+                for c in theirs[k:m] if op in ("insert", "replace") else ():
+                    more_.setdefault(c[0], []).append("%s = %s" % (c[2][:60], c[1]))
+                for c in mine[i:j] if op in ("delete", "replace") else ():
+                    less.setdefault(c[0], []).append(c[2][:60])
+            raise AssertionError("calls after main began: more %r, less %r" % (
+                {n: (len(v), v[-1]) for n, v in more_.items()}, {n: (len(v), v[-1]) for n, v in less.items()}))
         block = theirs[head:len(theirs) - tail]
         check(len(block) <= IN_CONSTRUCTOR, "%d calls in the constructor: %r" % (len(block), [c[0] for c in block]))
         # main's first step of these programs is the locale or their input: our block is before that
@@ -154,7 +161,8 @@ def counts_of_a_program_that_does_networking():
         for family in ({"write", "writev", "sendmsg", "sendto"}, {"read", "readv", "recvfrom", "recvmsg"}, {"accept", "accept4"},
                        {"connect"}, {"socket"}, {"close"}):
             x, y = (sum(c.get(k, 0) for k in family) for c in (a, b))
-            check(x <= y <= x + 30, "%s: %d became %d" % (sorted(family), x, y))
+            # the host reads heads byte by byte, and ours are 70 bytes longer
+            check(x <= y <= x + 30 + (7000 if "read" in family else 0), "%s: %d became %d" % (sorted(family), x, y))
         check(b.get("getsockopt", 0) - a.get("getsockopt", 0) <= 400, "getsockopt %d" % b.get("getsockopt", 0))
         rest = sum(b.values()) - sum(a.values()) - (b.get("getsockopt", 0) - a.get("getsockopt", 0)) - \
             (b.get("futex", 0) - a.get("futex", 0))
