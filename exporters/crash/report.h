@@ -1,0 +1,74 @@
+/*
+ * A crash as a person reads it: frames with names and lines. Made from a crash file (shim/crash/record.h) by
+ * crash_report_make, or from text by the parsers of exporters/errors; read by rollbar, the local store, the console
+ * and the span's exception event. exporter thread, or the remora command. All memory belongs to the report.
+ */
+#ifndef REMORA_CRASH_REPORT_H
+#define REMORA_CRASH_REPORT_H
+
+#include "shim/crash/record.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct report_frame {
+	uint64_t ip;           /* 0 in languages without addresses */
+	const char *function;  /* demangled; NULL = unknown */
+	const char *file;      /* source; NULL = unknown */
+	uint32_t line, column; /* 0 = unknown */
+	const char *module;    /* path of the binary; NULL */
+	uint64_t offset;       /* within the module, as objdump counts (file-relative virtual address) */
+	const char *build_id;  /* hex; NULL */
+	const char *code;      /* the source line; NULL */
+	const char *const *pre, *const *post; /* lines around it, NULL-terminated; NULL = none */
+	bool inlined;          /* into the next frame */
+	bool signal;           /* <signal handler called> */
+	bool scanned;          /* found by looking over the stack, not by unwinding: a guess */
+	bool in_app;           /* not libc, loader, sanitizer or language runtime */
+	uint32_t repeated;     /* folded recursion: how many more like it (and its cycle) */
+};
+
+struct report_thread {
+	int32_t tid;
+	const char *name;
+	bool crashed;
+	size_t n;
+	struct report_frame *frames; /* innermost first */
+};
+
+struct report_exception { /* one of a chain */
+	const char *type, *message;
+	size_t n;
+	struct report_frame *frames; /* innermost first, whatever the language prints */
+};
+
+enum report_source { REPORT_SIGNAL, REPORT_STDERR, REPORT_MESSAGE };
+
+struct report {
+	enum report_source source;
+	char uuid[37];
+	uint64_t time_ns;
+	const char *level;     /* rollbar's: critical error warning info debug */
+	const char *language;  /* "c", "c++", "rust", "python", "javascript", "java", "ruby", "go" */
+	const char *title;     /* "SIGSEGV in parse_order (order.c:41)" */
+	char fingerprint[41];  /* sha1 hex; "" = let the receiver group */
+	size_t n_exceptions;
+	struct report_exception *exceptions; /* outermost (last raised) first; a signal has one */
+	size_t n_threads;
+	struct report_thread *threads;       /* crashed one first; none for text */
+	const struct crash_head *head;       /* NULL for text */
+	const char *unwind;    /* "dwarf", "stack_corrupt", "partial" */
+	const char *description; /* "write to NULL, thread worker-3 (tid 71)" */
+	const char *abort_msg;
+	size_t n_modules;
+	struct report_module { const char *path, *build_id; uint64_t base; } *modules;
+	const char *const *process; /* NAME=VALUE strings of the process' description, NULL-terminated */
+	const char *text;      /* a gdb-like trace of all of it, for exception.stacktrace and for people */
+	bool complete;         /* the crash file was whole */
+};
+
+/* From a crash file (bytes are hostile). NULL: not one, or no memory; *why says so. */
+struct report *crash_report_make(const void *file, size_t n, const char **why);
+void report_free(struct report *r);
+
+#endif
