@@ -16,7 +16,12 @@ enum export_end { /* why remora_export_main returned */
 	EXPORT_UNFIT,    /* cannot work here (ABI, no destination): do not start it again */
 };
 
-enum export_request { REQUEST_NONE, REQUEST_FLUSH, REQUEST_STOP /* flush within stop_within_ns, then return */ };
+enum export_request {
+	REQUEST_NONE,
+	REQUEST_FLUSH,
+	REQUEST_PAUSE, /* flush, then return: the process lives on without us */
+	REQUEST_STOP,  /* the same at the process's end: the last of its tree removes the arena's file */
+};
 
 struct export_host {
 	uint32_t version; /* EXPORT_ABI */

@@ -77,12 +77,15 @@ void console_escape(struct buf *b, struct slice s, size_t most)
 			return;
 		}
 		if (c < 0x20 || c == 0x7f || two || three) {
-			for (int i = 0, n = three ? 3 : two ? 2 : 1; i < n; i++) {
+			for (int i = 0, n = three ? 3 : two ? 2
+			                                    : 1;
+			     i < n; i++) {
 				char hex[5];
 				snprintf(hex, sizeof hex, "\\x%02x", (unsigned char)p[i]);
 				buf_add(b, hex, 4);
 			}
-			p += three ? 2 : two ? 1 : 0;
+			p += three ? 2 : two ? 1
+			                     : 0;
 			continue;
 		}
 		buf_add(b, p, 1);

@@ -11,8 +11,8 @@
 
 struct node {
 	struct tree_span s;
-	struct node *next;           /* in the trace, newest first */
-	struct node *child, *last;   /* of the tree while it is written: in order of start */
+	struct node *next;         /* in the trace, newest first */
+	struct node *child, *last; /* of the tree while it is written: in order of start */
 	struct node *sibling;
 	bool placed, printed;
 };
@@ -203,7 +203,8 @@ void tree_add(struct tree *t, const struct tree_span *s, uint64_t now, struct bu
 	x->n++;
 	t->spans++;
 	x->rooted |= !s->has_parent;
-	x->due_ns = now + (x->rooted ? AFTER_ROOT : s->remote ? AFTER_REMOTE : AFTER_OTHER);
+	x->due_ns = now + (x->rooted ? AFTER_ROOT : s->remote ? AFTER_REMOTE
+	                                                      : AFTER_OTHER);
 	/* Later than this at the earliest; a trace whose time moved on is found out when it is looked at. */
 	if (!t->due_ns || x->due_ns < t->due_ns)
 		t->due_ns = x->due_ns;

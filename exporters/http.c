@@ -110,9 +110,9 @@ void http_delete(struct http *h)
 	free(h);
 }
 
-bool http_load(struct http *h, const char *path)
+bool http_load(struct http *h, const char *path, bool authorities)
 {
-	return path ? http_files_get(h->files, path) != NULL : http_files_authorities(h->files) != NULL;
+	return authorities ? http_files_ca(h->files, path) != NULL : http_files_get(h->files, path) != NULL;
 }
 
 unsigned http_active(const struct http *h)

@@ -25,7 +25,7 @@ void http_delete(struct http *h); /* aborts what is in flight without calling ba
  * Read a PEM file into memory, so that a later chroot or set*id does not matter. NULL: the certificate authorities of
  * the machine (SSL_CERT_FILE or the usual places). False: cannot be read, errno says why; http_post tries once more.
  */
-bool http_load(struct http *h, const char *path);
+bool http_load(struct http *h, const char *path, bool authorities);
 
 /* Starts a POST; `done` is called from http_run, exactly once. The request must live until then. NULL: no memory. */
 struct http_call *http_post(struct http *h, struct request *r, void (*done)(void *ctx, const struct answer *a),

@@ -18,15 +18,15 @@ struct http_call {
 	void *ctx;
 	const char *error; /* failed without libcurl */
 	struct curl_slist *headers, *resolve;
-	struct buf body;   /* of the answer */
+	struct buf body; /* of the answer */
 	size_t body_seen;
 	uint64_t retry_after_ns;
-	bool head_whole;   /* of the answer */
-	bool pinned;       /* goes to a remembered address */
+	bool head_whole; /* of the answer */
+	bool pinned;     /* goes to a remembered address */
 	char error_text[CURL_ERROR_SIZE];
 };
 
-struct pin { /* the address that a name had, for when it cannot be looked up any more (chroot) */
+struct pin {   /* the address that a name had, for when it cannot be looked up any more (chroot) */
 	char *key; /* owned; "host:port" */
 	char address[64];
 };

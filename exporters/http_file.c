@@ -1,5 +1,6 @@
 /* PEM files kept in memory: a chroot, set*id or unmount later does not matter. */
 #include "exporters/http_file.h"
+#include "exporters/http_ca.h"
 #include "exporters/settings.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,8 @@
 
 struct file {
 	struct file *next;
-	struct buf text;
+	struct buf text;    /* of a client's certificate or key */
+	struct http_ca *ca; /* else */
 	char path[];
 };
 
@@ -33,8 +35,10 @@ void http_files_delete(struct http_files *f)
 {
 	while (f && f->first) {
 		struct file *next = f->first->next;
-		explicit_bzero(f->first->text.p, f->first->text.n); /* it may be a key */
+		if (f->first->text.n)
+			explicit_bzero(f->first->text.p, f->first->text.n); /* it may be a key */
 		buf_free(&f->first->text);
+		http_ca_delete(f->first->ca);
 		free(f->first);
 		f->first = next;
 	}
@@ -64,11 +68,12 @@ static bool read_all(int fd, struct buf *out)
 	return false;
 }
 
-const struct buf *http_files_get(struct http_files *f, const char *path)
+/* As text or as authorities; NULL: errno. */
+static struct file *get(struct http_files *f, const char *path, bool ca)
 {
 	for (struct file *e = f->first; e; e = e->next)
-		if (strcmp(e->path, path) == 0)
-			return &e->text;
+		if (strcmp(e->path, path) == 0 && (e->ca != NULL) == ca)
+			return e;
 	size_t n = strlen(path) + 1;
 	struct file *e = calloc(1, sizeof *e + n);
 	if (!e)
@@ -80,6 +85,12 @@ const struct buf *http_files_get(struct http_files *f, const char *path)
 	int err = errno;
 	if (fd >= 0)
 		close(fd);
+	if (ok && ca) {
+		e->ca = http_ca_new(&e->text);
+		ok = e->ca != NULL;
+		err = EINVAL;
+		buf_free(&e->text);
+	}
 	if (!ok) {
 		buf_free(&e->text);
 		free(e);
@@ -88,10 +99,16 @@ const struct buf *http_files_get(struct http_files *f, const char *path)
 	}
 	e->next = f->first;
 	f->first = e;
-	return &e->text;
+	return e;
 }
 
-const struct buf *http_files_authorities(struct http_files *f)
+const struct buf *http_files_get(struct http_files *f, const char *path)
+{
+	const struct file *e = get(f, path, false);
+	return e ? &e->text : NULL;
+}
+
+struct http_ca *http_files_ca(struct http_files *f, const char *path)
 {
 	static const char *const places[] = {
 		"/etc/ssl/certs/ca-certificates.crt", /* Debian, Alpine, Arch */
@@ -99,9 +116,9 @@ const struct buf *http_files_authorities(struct http_files *f)
 		"/etc/ssl/ca-bundle.pem",             /* SUSE */
 		"/etc/ssl/cert.pem",                  /* Alpine, BSDs */
 	};
-	const char *own = settings_get(f->host, "SSL_CERT_FILE");
-	const struct buf *b = own ? http_files_get(f, own) : NULL;
-	for (size_t i = 0; !b && i < sizeof places / sizeof *places; i++)
-		b = http_files_get(f, places[i]);
-	return b;
+	const char *own = path ? path : settings_get(f->host, "SSL_CERT_FILE");
+	const struct file *e = own ? get(f, own, true) : NULL;
+	for (size_t i = 0; !e && !path && i < sizeof places / sizeof *places; i++)
+		e = get(f, places[i], true);
+	return e ? e->ca : NULL;
 }

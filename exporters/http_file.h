@@ -6,12 +6,13 @@
 #include "exporters/buf.h"
 
 struct http_files;
+struct http_ca; /* http_ca.h */
 
 struct http_files *http_files_new(const struct export_host *host);
 void http_files_delete(struct http_files *f);
 /* The file's bytes, borrowed until delete; read at the first call that succeeds. NULL: unreadable, errno. */
 const struct buf *http_files_get(struct http_files *f, const char *path);
-/* The machine's certificate authorities. NULL: none found. */
-const struct buf *http_files_authorities(struct http_files *f);
+/* The same for a file of certificate authorities; path NULL: the machine's. errno EINVAL: no certificate in it. */
+struct http_ca *http_files_ca(struct http_files *f, const char *path);
 
 #endif

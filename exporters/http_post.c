@@ -1,5 +1,6 @@
 /* One POST: what libcurl is told, and what becomes of the answer. */
 #include "base/clock.h"
+#include "exporters/http_ca.h"
 #include "exporters/http_call.h"
 #include "exporters/log.h"
 #include "exporters/settings.h"
@@ -93,6 +94,12 @@ static int on_close(void *ctx, curl_socket_t fd)
 	return 0;
 }
 
+static CURLcode on_ssl_ctx(CURL *easy, void *ssl_ctx, void *ca)
+{
+	(void)easy;
+	return http_ca_use(ca, ssl_ctx) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+}
+
 /* ---- options ---- */
 
 /*
@@ -102,7 +109,8 @@ static int on_close(void *ctx, curl_socket_t fd)
 static const char *proxy_var(const struct http *h, const char *lower, const char *upper)
 {
 	const char *v = settings_get(h->host, lower);
-	return v ? v : upper ? settings_get(h->host, upper) : NULL;
+	return v ? v : upper ? settings_get(h->host, upper)
+	                     : NULL;
 }
 
 static const char *proxy_of(const struct http *h, const char *url)
@@ -124,11 +132,11 @@ static bool set_blob(CURL *e, CURLoption option, const struct buf *b)
 /* NULL or what is wrong. */
 static const char *set_files(struct http *h, CURL *e, const struct request *r)
 {
-	const struct buf *ca = r->ca_file ? http_files_get(h->files, r->ca_file) : http_files_authorities(h->files);
+	struct http_ca *ca = http_files_ca(h->files, r->ca_file);
 	if (!ca)
 		return r->ca_file ? "the certificate file cannot be read" : "no certificate authorities: set SSL_CERT_FILE";
-	if (!set_blob(e, CURLOPT_CAINFO_BLOB, ca))
-		return "no memory";
+	curl_easy_setopt(e, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx);
+	curl_easy_setopt(e, CURLOPT_SSL_CTX_DATA, ca);
 	if (!r->client_cert)
 		return NULL;
 	const char *key_file = r->client_key ? r->client_key : r->client_cert;
@@ -181,7 +189,7 @@ static const char *set_options(struct http *h, struct http_call *c)
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error_text);
 	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
-	/* Its cache of parsed authorities would mix up destinations with different ones. */
+	/* Its cache of certificate stores would mix up destinations with different authorities. */
 	curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	return strncasecmp(r->url, "https:", 6) == 0 ? set_files(h, e, r) : NULL;
 }

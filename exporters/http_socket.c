@@ -3,9 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/*
+ * Hosts count on low numbers for themselves. Within 64 the kernel's first table does: to grow a table that threads share
+ * takes it 7 to 15 ms (synchronize_rcu), in which every open() of the host waits.
+ */
+#define FLOOR 40
 
 #ifndef SO_COOKIE
 #define SO_COOKIE 57
@@ -67,15 +72,6 @@ void http_fds_begin(void)
 	list.pid = pid;
 }
 
-/* Below 1024 the kernel's table need not grow; hosts count on low numbers for themselves. */
-static int floor_of_fds(void)
-{
-	struct rlimit r;
-	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
-		return 0;
-	return r.rlim_cur > 1024 ? 960 : (int)(r.rlim_cur - r.rlim_cur / 8);
-}
-
 int http_fd_open(int family, int type, int protocol)
 {
 	if (list.n == HTTP_FDS)
@@ -83,7 +79,7 @@ int http_fd_open(int family, int type, int protocol)
 	int fd = socket(family, type | SOCK_CLOEXEC, protocol);
 	if (fd < 0)
 		return -1;
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, floor_of_fds());
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, FLOOR);
 	if (high >= 0) {
 		close(fd);
 		fd = high;

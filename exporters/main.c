@@ -58,7 +58,7 @@ static enum export_end run(const struct export_host *host)
 		if (w)
 			worker_delete(w);
 		arena_lease_release(a);
-		if (end == EXPORT_STOPPED && *host->dir && is_last(a) && is_empty(a))
+		if (end == EXPORT_STOPPED && atomic_load(host->request) == REQUEST_STOP && *host->dir && is_last(a) && is_empty(a))
 			arena_unlink(a, host->dir);
 		/* A record that was committed while we made up our mind saw a live exporter and woke nobody. */
 		if (end != EXPORT_IDLE || !atomic_load(&a->pending))

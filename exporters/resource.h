@@ -4,7 +4,11 @@
 
 #include "exporters/exporter.h"
 
-enum attr_type { ATTR_STRING, ATTR_INT, ATTR_STRINGS };
+enum attr_type {
+	ATTR_STRING,
+	ATTR_INT,
+	ATTR_STRINGS,
+};
 
 struct attr {
 	const char *key;

@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define OWN_ATTRS 32      /* more than are added below */
-#define OWN_TEXT 3072     /* of theirs that is not in the description */
-#define GIVEN_MAX 1000    /* attributes in OTEL_RESOURCE_ATTRIBUTES: they are compared with each other */
+#define OWN_ATTRS 32   /* more than are added below */
+#define OWN_TEXT 3072  /* of theirs that is not in the description */
+#define GIVEN_MAX 1000 /* attributes in OTEL_RESOURCE_ATTRIBUTES: they are compared with each other */
 #define ARG_SEPARATOR 0x1f
 
 struct builder {
@@ -82,7 +82,10 @@ static void set_text(struct attr *a, struct slice s)
 
 static int hex(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 32;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static struct slice trimmed(struct slice s)
@@ -181,7 +184,11 @@ static void instance_id(struct builder *b, const uint8_t *bytes)
 	if (!bytes || memcmp(bytes, none, 16) == 0)
 		return;
 	for (int i = 0; i < 16; i++) {
-		uint8_t c = i == 6 ? (bytes[i] & 0x0f) | 0x40 : i == 8 ? (bytes[i] & 0x3f) | 0x80 : bytes[i];
+		uint8_t c = bytes[i];
+		if (i == 6)
+			c = (c & 0x0f) | 0x40;
+		if (i == 8)
+			c = (c & 0x3f) | 0x80;
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			*o++ = '-';
 		*o++ = "0123456789abcdef"[c >> 4];

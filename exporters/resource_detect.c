@@ -114,8 +114,14 @@ bool container_of_mountinfo(const char *p, size_t n, char out[80])
 const char *arch_of_machine(const char *machine)
 {
 	static const char *const words[][2] = {
-		{"x86_64", "amd64"}, {"aarch64", "arm64"}, {"i386", "x86"},      {"i686", "x86"},
-		{"armv6l", "arm32"}, {"armv7l", "arm32"},  {"ppc64le", "ppc64"}, {"ppc64", "ppc64"},
+		{"x86_64", "amd64"},
+		{"aarch64", "arm64"},
+		{"i386", "x86"},
+		{"i686", "x86"},
+		{"armv6l", "arm32"},
+		{"armv7l", "arm32"},
+		{"ppc64le", "ppc64"},
+		{"ppc64", "ppc64"},
 	};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strcmp(machine, words[i][0]) == 0)

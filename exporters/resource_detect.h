@@ -14,7 +14,7 @@ void host_facts_read(struct host_facts *f);
 
 bool container_of_cgroup(const char *text, size_t n, char out[80]);    /* /proc/self/cgroup, v1 and v2 */
 bool container_of_mountinfo(const char *text, size_t n, char out[80]); /* for v2 with a cgroup namespace */
-const char *arch_of_machine(const char *machine);                     /* uname's word in the convention's words */
+const char *arch_of_machine(const char *machine);                      /* uname's word in the convention's words */
 bool name_of_uid(const char *passwd, size_t n, unsigned uid, char *out, size_t cap);
 
 /* At most cap bytes; 0 if it cannot be read. Past the hooks of the shim. */

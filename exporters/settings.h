@@ -11,9 +11,10 @@
 
 struct export_host;
 
-enum otlp_protocol { OTLP_PROTOBUF, OTLP_JSON };
+enum otlp_protocol { OTLP_PROTOBUF,
+	                 OTLP_JSON };
 
-struct named_file { /* PEM; read by http.c */
+struct named_file {  /* PEM; read by http.c */
 	char *path;      /* owned; NULL = none */
 	const char *var; /* the variable that named it, for messages */
 };
@@ -34,12 +35,12 @@ struct settings {
 	struct otlp_settings otlp[2]; /* OTEL_EXPORTER_OTLP_*, Honeycomb */
 	unsigned n_otlp;
 	bool console;
-	uint64_t schedule_delay_ns;   /* OTEL_BSP_SCHEDULE_DELAY */
-	uint64_t export_timeout_ns;   /* how long a batch is tried; OTEL_BSP_EXPORT_TIMEOUT when set, 0 = for ever */
-	uint32_t max_queue;           /* 0 = not set: only the byte budget binds */
+	uint64_t schedule_delay_ns; /* OTEL_BSP_SCHEDULE_DELAY */
+	uint64_t export_timeout_ns; /* how long a batch is tried; OTEL_BSP_EXPORT_TIMEOUT when set, 0 = for ever */
+	uint32_t max_queue;         /* 0 = not set: only the byte budget binds */
 	uint32_t max_batch;
 	uint32_t attr_count_limit, attr_length_limit; /* span attributes; UINT32_MAX = none */
-	/* service.* and resource attributes given are per process: they travel in its description (resource.h) */
+												  /* service.* and resource attributes given are per process: they travel in its description (resource.h) */
 };
 
 /* Never NULL-like: bad values fall back to defaults with a warning. */

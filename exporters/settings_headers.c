@@ -21,7 +21,9 @@ static bool is_token(const char *p, size_t n)
 
 static int hex(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	                                    : c >= 'A' && c <= 'F'   ? c - 'A' + 10
+	                                                             : -1;
 }
 
 /* In place; the result's length, or -1: a bad escape, or a character that would end the header. */

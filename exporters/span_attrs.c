@@ -12,7 +12,13 @@
 #include <arpa/inet.h>
 #include <strings.h>
 
-enum { KIND_SERVER = 2, KIND_CLIENT = 3, STATUS_ERROR = 2, PARENT_KNOWN = 0x100, PARENT_REMOTE = 0x200 };
+enum { /* of OTLP */
+	   KIND_SERVER = 2,
+	   KIND_CLIENT = 3,
+	   STATUS_ERROR = 2,
+	   PARENT_KNOWN = 0x100,
+	   PARENT_REMOTE = 0x200,
+};
 
 #define SMALL_TEXT 512 /* addresses, numbers and NULs beside the record's own strings */
 #define COPIES 2       /* of one string, at most: Host in url.full and server.address */
@@ -232,7 +238,8 @@ static void server(struct maker *m, const struct rec_view *v)
 	struct authority a = authority_of(t.authority.n ? t.authority : v->str[REC_HOST]);
 	if (a.host.n) {
 		STR("server.address", a.host);
-		INT("server.port", a.port ? a.port : r->local.port ? r->local.port : default_port(scheme));
+		uint32_t port = r->local.port ? r->local.port : default_port(scheme);
+		INT("server.port", a.port ? a.port : port);
 	} else if (r->local.family) {
 		LIT("server.address", address(m, &r->local));
 		INT("server.port", r->local.port);
@@ -295,10 +302,11 @@ static void client(struct maker *m, const struct rec_view *v)
 		STR("server.address", a.host);
 	else
 		LIT("server.address", peer);
-	/* Behind a proxy (absolute form) the peer is not the server. */
-	uint32_t port = a.port ? a.port : !t.authority.p && r->peer.port ? r->peer.port : usual_port;
+	uint32_t port = usual_port;
+	if (!t.authority.p && r->peer.port) /* behind a proxy (absolute form) the peer is not the server */
+		port = r->peer.port;
 	if (a.host.n || peer.n)
-		INT("server.port", port);
+		INT("server.port", a.port ? a.port : port);
 	add_peer(m, r, peer);
 	add_exchange(m, r, 400);
 }

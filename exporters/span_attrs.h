@@ -14,14 +14,14 @@
 struct span_attrs {
 	const char *name; /* NUL-terminated valid UTF-8; never holds a path */
 	uint32_t name_len;
-	uint32_t flags;      /* OTLP: W3C flags | 0x100 | 0x200 when the parent is remote */
-	uint8_t kind;        /* OTLP SpanKind: SERVER 2, CLIENT 3 */
-	uint8_t status;      /* OTLP StatusCode: UNSET 0, ERROR 2 */
-	bool has_parent;     /* false: a root, and the field is left out */
-	uint32_t n, dropped; /* attributes, and those over the limit */
+	uint32_t flags;          /* OTLP: W3C flags | 0x100 | 0x200 when the parent is remote */
+	uint8_t kind;            /* OTLP SpanKind: SERVER 2, CLIENT 3 */
+	uint8_t status;          /* OTLP StatusCode: UNSET 0, ERROR 2 */
+	bool has_parent;         /* false: a root, and the field is left out */
+	uint32_t n, dropped;     /* attributes, and those over the limit */
 	const char *trace_state; /* like name; "" = none */
 	uint32_t trace_state_len;
-	uint64_t start_ns, end_ns; /* in order */
+	uint64_t start_ns, end_ns;         /* in order */
 	struct attr attrs[SPAN_ATTRS_MAX]; /* strings lie in text, in big, or are literals */
 	char text[4096];
 	struct buf big; /* instead of text when the strings could be longer; span_attrs_free */

@@ -7,9 +7,9 @@
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
 #define IDLE_NS (30 * SECOND) /* nothing to send for so long: the thread ends */
-#define BUSY_WAIT_MS 2   /* for sockets, while records stream in */
-#define SOME_WAIT_MS 5   /* while some do */
-#define QUIET_WAIT_MS 15 /* else; it bounds how long a flush waits to be noticed */
+#define BUSY_WAIT_MS 2        /* for sockets, while records stream in */
+#define SOME_WAIT_MS 5        /* while some do */
+#define QUIET_WAIT_MS 15      /* else; it bounds how long a flush waits to be noticed */
 
 struct worker *worker_new(const struct export_host *host)
 {
@@ -158,7 +158,8 @@ static void wait_for_work(struct worker *w)
 		timeout = due - now;
 	else if (is_idle(w) && !w->host->busy())
 		timeout = w->idle_since_ns + IDLE_NS > now ? w->idle_since_ns + IDLE_NS - now : 1;
-	int ms = w->last_drain > 64 ? BUSY_WAIT_MS : w->last_drain ? SOME_WAIT_MS : QUIET_WAIT_MS;
+	int ms = w->last_drain > 64 ? BUSY_WAIT_MS : w->last_drain ? SOME_WAIT_MS
+	                                                           : QUIET_WAIT_MS;
 	if (timeout && timeout / MS < (uint64_t)ms)
 		ms = (int)(timeout / MS) + 1;
 	w->host->run_leave();
@@ -197,8 +198,8 @@ static bool serve_request(struct worker *w)
 	}
 	if (!flush_done(w, mono_ns()))
 		return false;
-	worker_report(w, r == REQUEST_STOP ? "stop" : "flush");
-	if (r == REQUEST_STOP)
+	worker_report(w, r == REQUEST_FLUSH ? "flush" : "stop");
+	if (r != REQUEST_FLUSH)
 		return true;
 	w->flushing = false;
 	w->host->flushed();

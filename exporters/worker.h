@@ -27,8 +27,8 @@ struct slot_use {
 struct source {
 	struct arena *arena; /* NULL: free entry */
 	bool orphan;
-	uint32_t max;         /* entries of use */
-	struct slot_use *use; /* by slot; ours alone, the arena's bytes are others' as well */
+	uint32_t max;          /* entries of use */
+	struct slot_use *use;  /* by slot; ours alone, the arena's bytes are others' as well */
 	uint32_t held, weight; /* records and slots with refs */
 	uint32_t freed[256], n_freed;
 	uint32_t *waiting, n_waiting, at_waiting; /* an orphan's records that are not queued yet */
@@ -69,8 +69,8 @@ struct dest {
 	struct request request;
 	struct http_call *call;
 	uint64_t born_ns, posted_ns, not_before_ns;
-	bool told_when;   /* not_before_ns is the receiver's word, not our backoff */
-	uint32_t fails;   /* in a row */
+	bool told_when;    /* not_before_ns is the receiver's word, not our backoff */
+	uint32_t fails;    /* in a row */
 	bool flush_failed; /* since the flush began: it will not be waited for */
 	uint64_t sent, dropped;
 };
@@ -90,14 +90,14 @@ void dest_free(struct dest *d); /* drops the queue without counting, cancels */
 /* Moves up to max_batch records of one source from the queue into d->batch and encodes them. False: nothing to send. */
 bool batch_make(struct dest *d);
 void batch_done(struct dest *d); /* gives the records back and frees the request */
-struct views { /* of a batch, kept for the next one */
+struct views {                   /* of a batch, kept for the next one */
 	struct rec_view *views;
 	uint32_t cap;
 	struct scratch {
 		struct scratch *next;
 		size_t n;
 		char bytes[];
-	} *scratch;
+	} * scratch;
 };
 void views_free(struct views *v);
 
@@ -112,8 +112,8 @@ struct worker {
 	struct dest dests[DESTS];
 	unsigned n_dests, n_http;
 	struct views views;
-	uint32_t *slots; /* drain buffer */
-	bool more_orphans;     /* there may be arenas of dead trees */
+	uint32_t *slots;   /* drain buffer */
+	bool more_orphans; /* there may be arenas of dead trees */
 	unsigned orphan_rounds;
 	bool forget_resources; /* an orphan is gone: its processes are cached by its address */
 	bool can_grow;
@@ -121,7 +121,7 @@ struct worker {
 	uint32_t last_drain; /* records, to choose how long to wait for sockets */
 	uint32_t slots_each; /* that a record took lately */
 	uint64_t swept_ns, idle_since_ns;
-	uint64_t full_seen;      /* COUNT_DROP_FULL at the last look */
+	uint64_t full_seen; /* COUNT_DROP_FULL at the last look */
 	uint64_t drops_told, drops_told_ns;
 };
 

@@ -4,7 +4,7 @@
 #include "exporters/worker.h"
 #include <stdlib.h>
 
-#define BODY_MAX (4 * 1024 * 1024) /* Honeycomb takes 5 MB in practice, others more */
+#define BODY_MAX (4 * 1024 * 1024)    /* Honeycomb takes 5 MB in practice, others more */
 #define STRINGS_MAX (2 * 1024 * 1024) /* of a batch; encodings add to that */
 #define SCRATCH (4 * REC_VAR_MAX)
 

@@ -19,7 +19,7 @@ _Static_assert(sizeof table / sizeof *table <= DESTS, "each may be wanted");
 /* Now, while the files are surely there: the host may change its root or its user later. */
 static void load(struct worker *w, const struct otlp_settings *o, const struct named_file *f)
 {
-	if (f->path && !http_load(w->http, f->path))
+	if (f->path && !http_load(w->http, f->path, f == &o->ca))
 		log_once(log_bit(f->var), "%s: cannot read %s: %s; nothing is sent to %s", f->var, f->path, strerror(errno),
 		         o->shown);
 }
@@ -31,9 +31,10 @@ static void load_files(struct worker *w, const struct otlp_settings *o)
 	load(w, o, &o->ca);
 	load(w, o, &o->client_cert);
 	load(w, o, &o->client_key);
-	if (!o->ca.path && !http_load(w->http, NULL))
+	if (!o->ca.path && !http_load(w->http, NULL, true))
 		log_once(log_bit("SSL_CERT_FILE"), "no certificate authorities found for %s: set SSL_CERT_FILE or "
-		                                   "OTEL_EXPORTER_OTLP_CERTIFICATE", o->shown);
+		                                   "OTEL_EXPORTER_OTLP_CERTIFICATE",
+		         o->shown);
 }
 
 void worker_dests(struct worker *w)

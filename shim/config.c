@@ -255,6 +255,7 @@ static void read_propagators(void)
 		{"b3multi", PROP_B3MULTI},           {"xray", PROP_XRAY},
 	};
 	const char *s = config_get("OTEL_PROPAGATORS");
+	config.propagators = 0;
 	if (!s) {
 		config.propagators = PROP_TRACECONTEXT | PROP_BAGGAGE;
 		return;

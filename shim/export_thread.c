@@ -31,6 +31,7 @@
 
 /* pthread_atfork stands in libpthread on old systems; what it calls is in libc everywhere. */
 extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
+extern int __cxa_at_quick_exit(void (*f)(void *), void *dso);
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
 enum state { NONE, RUNNING /* from before its creation to its last word */, NEVER };
@@ -233,6 +234,16 @@ static bool threads_found(void)
 	       threads.attr_setdetachstate;
 }
 
+static void quick_exit_begins(void *arg)
+{
+	struct thread *t = &thread_self;
+	(void)arg;
+	if (atomic_load(&process.active) && enter(t)) {
+		export_thread_exit();
+		leave(t);
+	}
+}
+
 static bool start(void)
 {
 	struct arena *a = process_arena();
@@ -242,8 +253,10 @@ static bool start(void)
 		return false;
 	if (!atomic_compare_exchange_strong(&state, &none, RUNNING))
 		return none == RUNNING;
-	if (!atomic_exchange(&at_fork, true))
+	if (!atomic_exchange(&at_fork, true)) {
 		__register_atfork(before_fork, after_fork_parent, after_fork_child, &__dso_handle);
+		__cxa_at_quick_exit(quick_exit_begins, &__dso_handle);
+	}
 	host.arena = a;
 	host.dir = process.black_box ? process.dir : "";
 	host.stderr_tty = config.stderr_tty;
@@ -293,12 +306,18 @@ void export_thread_poke(void)
 {
 	struct thread *t = &thread_self;
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
-	if (!t->sigmask_known && atomic_load_explicit(&state, memory_order_relaxed) == NONE) {
+	if (!t->sigmask_known && busy() && atomic_load_explicit(&state, memory_order_relaxed) == NONE) {
 		t->sigmask = signal_mask();
 		t->sigmask_known = true;
 	}
 	if (wanted(a) && (busy() || waiting(a)))
 		start();
+}
+
+/* What waits takes a good part of the memory: soon there is room for no more. */
+static bool crowded(const struct arena *a)
+{
+	return atomic_load_explicit(&a->pending, memory_order_relaxed) > arena_slots(a) / 4;
 }
 
 void export_thread_poke_late(void)
@@ -307,9 +326,9 @@ void export_thread_poke_late(void)
 	if (!wanted(a) || !waiting(a))
 		return;
 	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
-	if (!since || now - since > 30 * LATE_NS) {
+	if ((!since || now - since > 30 * LATE_NS) && !crowded(a)) {
 		atomic_store(&waiting_ns, now);
-	} else if (now - since > LATE_NS && thread_self.sigmask_known && signal_mask() == thread_self.sigmask) {
+	} else if ((now - since > LATE_NS || crowded(a)) && thread_self.sigmask_known && signal_mask() == thread_self.sigmask) {
 		/* A handler has its signal blocked, so this is none. */
 		atomic_store(&waiting_ns, 0);
 		start();
@@ -390,7 +409,8 @@ static void wait_gone(void)
 
 void export_thread_end(void)
 {
-	export_thread_last();
+	if (atomic_load(&state) == RUNNING)
+		ask(REQUEST_PAUSE);
 	if (atomic_load(&state) != RUNNING)
 		wait_gone();
 }

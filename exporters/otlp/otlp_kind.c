@@ -80,7 +80,8 @@ static struct verdict judge(void *self, const struct answer *a)
 	bool good = a->status >= 200 && a->status < 300;
 	if (is_otlp(a))
 		otlp_reply_parse(is_json(a), good, a->body, a->body_len, &reply);
-	snprintf(v.message, sizeof v.message, "%s", *reply.message ? reply.message : a->error ? a->error : "");
+	snprintf(v.message, sizeof v.message, "%s", *reply.message ? reply.message : a->error ? a->error
+	                                                                                      : "");
 	if (good && !(a->error && a->body_len >= ANSWER_MAX)) {
 		v.outcome = OUT_ACCEPTED;
 		v.refused = reply.rejected;

@@ -12,7 +12,12 @@
 
 #define PB_HEAD 16 /* tag and length, or tag and number, of a field below 16 (two bytes of tag above) */
 
-enum pb_wire { PB_VARINT, PB_FIXED64, PB_BYTES, PB_FIXED32 = 5 };
+enum pb_wire {
+	PB_VARINT,
+	PB_FIXED64,
+	PB_BYTES,
+	PB_FIXED32 = 5,
+};
 
 static inline unsigned pb_width(uint64_t v)
 {

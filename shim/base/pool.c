@@ -38,6 +38,12 @@ static void *refill(struct pool *p)
 	return m;
 }
 
+/* Somebody else may have it already, and write to it: then the tag of the head has changed. */
+__attribute__((noinline, no_sanitize("thread"))) static void *link_of(void *o)
+{
+	return *(void *volatile *)o;
+}
+
 void *pool_get(struct pool *p)
 {
 	uint64_t old = atomic_load_explicit(&p->head, memory_order_acquire);
@@ -45,7 +51,7 @@ void *pool_get(struct pool *p)
 		void *o = ADDRESS(old);
 		if (!o)
 			return refill(p);
-		void *next = atomic_load_explicit((_Atomic(void *) *)o, memory_order_relaxed);
+		void *next = link_of(o);
 		if (atomic_compare_exchange_weak_explicit(&p->head, &old, word(next, old), memory_order_acquire,
 		                                          memory_order_acquire))
 			return o;

@@ -19,6 +19,7 @@ struct thread {
 	uint8_t guard;    /* inside remora: hooks pass through. Never set across a real call; for life in our own thread */
 	bool loop;        /* serves several requests at once: attribution by dispatch, not by `current` */
 	bool in_vfork;    /* vfork was called; until getpid() says otherwise this may be the child */
+	uintptr_t stack;  /* a range of addresses that is surely no small signal stack begins here, 0 = not known yet */
 	int tid;          /* 0 = not asked yet, or forked since */
 	uint32_t tid_gen; /* of process.fork_gen */
 	struct txn_ref current;  /* last request read here */

@@ -3,11 +3,14 @@
 #include "base/pool.h"
 #include "base/sys.h"
 #include "conn/http.h"
+#include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define SPIN 4000 /* some ten microseconds: sections are shorter, but their holder may be preempted */
+/* Sections take about a microsecond, but their holder may be preempted. A pause takes 10 to 50 ns. */
+#define SPIN 500
+#define YIELDS 8
 
 static struct pool conns = POOL(sizeof(struct conn), 64 * 1024, 512u << 20);
 static struct pool small_heads = POOL(4096, 64 * 1024, 16u << 20);
@@ -26,22 +29,70 @@ void head_buffer_free(char *p, uint32_t cap)
 		pool_put(cap == 4096 ? &small_heads : &large_heads, p);
 }
 
-static struct conn *make(enum role role)
+/* ---- the lock ---- */
+
+/* It was held by a thread that did not come through the fork: what it was doing is half done. Lose it, touch nothing. */
+static void torn(struct conn *c)
 {
-	struct conn *c = pool_get(&conns);
-	if (!c) {
-		arena_count(process.arena, COUNT_DROP_TABLE, 1);
-		return NULL;
-	}
-	memset((char *)c + offsetof(struct conn, lock), 0, sizeof *c - offsetof(struct conn, lock));
-	c->role = (uint8_t)role;
-	c->fork_gen = process.fork_gen;
-	c->refs = 1;
-	atomic_fetch_add_explicit(&process.connections, 1, memory_order_relaxed);
-	return c;
+	c->req = c->resp = (struct stream){0};
+	c->first = c->last = c->body_of = NULL;
+	c->n_txns = 0;
+	c->rest = NULL;
+	c->rest_n = 0;
+	c->overlay = false;
+	c->ready = NULL;
+	c->ready_cap = 0;
+	conn_opaque(c, COUNT_OPAQUE_UNSEEN);
 }
 
-static void destroy(struct conn *c)
+/* A connection that came through a fork. */
+static void adopt(struct conn *c, bool was_held)
+{
+	c->fork_gen = process.fork_gen;
+	c->poison = 0;
+	c->connecting = false; /* what becomes of it is the parent's to tell */
+	if (was_held)
+		torn(c);
+	else
+		http_disown(c);
+}
+
+static bool acquire(struct conn *c)
+{
+	uint64_t gen = (uint64_t)process.fork_gen << 32, me = gen | (uint32_t)thread_id(&thread_self), seen = 0;
+	/* Who holds it beyond all patience is waited for once. */
+	int yields = atomic_load_explicit(&c->poison, memory_order_relaxed) ? 0 : YIELDS;
+	for (int i = 0;; i++) {
+		bool stale = seen && (seen & ~(uint64_t)UINT32_MAX) != gen;
+		if ((!seen || stale) && atomic_compare_exchange_weak_explicit(&c->lock, &seen, me, memory_order_acquire,
+		                                                              memory_order_relaxed)) {
+			if (__builtin_expect(c->fork_gen != process.fork_gen, 0))
+				adopt(c, stale);
+			return true;
+		}
+		if (seen == me) /* a signal handler within our own section */
+			return false;
+		if (i == SPIN) {
+			if (yields-- == 0)
+				return false;
+			sys3(SYS_sched_yield, 0, 0, 0);
+			i = 0;
+		}
+		cpu_relax();
+		seen = atomic_load_explicit(&c->lock, memory_order_relaxed);
+	}
+}
+
+static void release(struct conn *c)
+{
+	atomic_store_explicit(&c->lock, 0, memory_order_release);
+}
+
+/* ---- memory ---- */
+
+static _Atomic(struct conn *) waiting; /* ended, but somebody was inside and did not leave */
+
+static void destroy(struct conn *c) /* locked */
 {
 	head_buffer_free(c->req.head, c->req.head_cap);
 	head_buffer_free(c->resp.head, c->resp.head_cap);
@@ -49,42 +100,81 @@ static void destroy(struct conn *c)
 	if (c->ready_cap)
 		head_buffer_free((char *)c->ready, c->ready_cap);
 	atomic_fetch_sub_explicit(&process.connections, 1, memory_order_relaxed);
+	release(c);
 	pool_put(&conns, c);
 }
 
-struct conn *conn_new(int fd, enum role role)
+/* The last entry is gone. */
+static void end(struct conn *c)
 {
-	fd_entry *e = fd_make(fd);
-	if (!e)
+	if (acquire(c)) {
+		http_closed(c);
+		destroy(c);
+		return;
+	}
+	void *first = atomic_load(&waiting);
+	do
+		c->pool = first;
+	while (!atomic_compare_exchange_weak(&waiting, (struct conn **)&first, c));
+}
+
+static __attribute__((noinline)) void end_waiting(void)
+{
+	struct conn *next;
+	for (struct conn *c = atomic_exchange(&waiting, NULL); c; c = next) {
+		next = c->pool;
+		end(c);
+	}
+}
+
+static struct conn *make(enum role role)
+{
+	if (__builtin_expect(atomic_load_explicit(&waiting, memory_order_relaxed) != NULL, 0))
+		end_waiting();
+	struct conn *c = pool_get(&conns);
+	if (c && !acquire(c)) { /* by somebody with an old pointer, who was stopped at that very moment */
+		pool_put(&conns, c);
+		c = NULL;
+	}
+	if (!c) {
+		arena_count(process.arena, COUNT_DROP_TABLE, 1);
 		return NULL;
-	struct conn *c = make(role);
-	uintptr_t old = atomic_exchange(e, c ? (uintptr_t)c : FD_OPAQUE);
-	conn_forget_word(old);
+	}
+	memset((char *)c + offsetof(struct conn, poison), 0, sizeof *c - offsetof(struct conn, poison));
+	c->serial++;
+	c->role = (uint8_t)role;
+	c->fork_gen = process.fork_gen;
+	atomic_fetch_add_explicit(&process.connections, 1, memory_order_relaxed);
 	return c;
 }
 
-/* ---- the lock ---- */
-
-static bool acquire(struct conn *c)
+static void made(struct conn *c)
 {
-	uint32_t me = (uint32_t)thread_id(&thread_self), seen = 0;
-	for (int i = 0; i < SPIN; i++) {
-		if (atomic_compare_exchange_weak_explicit(&c->lock, &seen, me, memory_order_acquire, memory_order_relaxed))
-			return true;
-		if (seen == me) /* a signal handler within our own section */
-			break;
-		seen = 0;
-		cpu_relax();
+	release(c);
+	atomic_store(&c->refs, 1);
+}
+
+bool conn_new(int fd, enum role role, const void *peer, uint32_t peer_len)
+{
+	fd_entry *e = fd_make(fd);
+	if (!e)
+		return false;
+	struct conn *c = make(role);
+	if (c) {
+		if (peer)
+			conn_addr_set(&c->peer, peer, peer_len);
+		made(c);
 	}
-	return false;
+	conn_forget_word(atomic_exchange(e, c ? (uintptr_t)c : FD_OPAQUE));
+	return c;
 }
 
 void conn_unlock(struct conn *c, int fd)
 {
 	if (__builtin_expect(atomic_load_explicit(&c->poison, memory_order_relaxed), 0))
 		conn_opaque(c, COUNT_OPAQUE_BUSY);
-	bool opaque = c->opaque && !c->rest_n; /* bytes that we owe the peer go out first */
-	atomic_store_explicit(&c->lock, 0, memory_order_release);
+	bool opaque = c->opaque && !c->rest_n && !c->rest_out && !c->overlay; /* bytes that we owe the peer go out first */
+	release(c);
 	if (__builtin_expect(opaque, 0)) {
 		fd_entry *e = fd_at(fd);
 		uintptr_t word = (uintptr_t)c;
@@ -93,26 +183,20 @@ void conn_unlock(struct conn *c, int fd)
 	}
 }
 
-/* A connection that came through a fork: its lock may have been held by a thread that is not here. */
-static void adopt(struct conn *c)
-{
-	c->fork_gen = process.fork_gen;
-	atomic_store(&c->lock, 0);
-	http_disown(c);
-}
-
 /* ---- classification ---- */
 
-static bool stream_socket(int fd)
+/* 1 yes, 0 no, -1 not open. */
+static int stream_socket(int fd)
 {
 	int type = 0, domain = 0, listening = 0;
 	unsigned n = sizeof type;
-	if (sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, (long)&type, (long)&n, 0) != 0 || type != SOCK_STREAM)
-		return false;
+	long r = sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, (long)&type, (long)&n, 0);
+	if (r != 0 || type != SOCK_STREAM)
+		return r == -EBADF ? -1 : 0;
 	n = sizeof domain;
 	if (sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, (long)&domain, (long)&n, 0) != 0 ||
 	    (domain != AF_INET && domain != AF_INET6 && domain != AF_UNIX))
-		return false;
+		return 0;
 	n = sizeof listening;
 	return sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, (long)&listening, (long)&n, 0) == 0 && !listening;
 }
@@ -131,15 +215,20 @@ static struct conn *classify(int fd)
 	fd_entry *e = fd_make(fd);
 	if (!e)
 		return NULL;
-	struct conn *c = stream_socket(fd) ? make(ROLE_UNKNOWN) : NULL;
+	int stream = stream_socket(fd);
+	struct conn *c = stream > 0 ? make(ROLE_UNKNOWN) : NULL;
 	uintptr_t unknown = FD_UNKNOWN;
+	if (stream < 0)
+		return NULL;
+	if (c) {
+		c->cookie = conn_cookie(fd);
+		made(c);
+	}
 	if (!atomic_compare_exchange_strong(e, &unknown, c ? (uintptr_t)c : FD_OPAQUE)) {
 		if (c)
-			destroy(c);
-		return NULL; /* another thread was faster; its connection, if any, is found at the next call */
+			conn_forget_word((uintptr_t)c);
+		return fd_conn(unknown); /* another thread was faster */
 	}
-	if (c)
-		c->cookie = conn_cookie(fd);
 	return c;
 }
 
@@ -151,14 +240,13 @@ struct conn *conn_lock(int fd)
 		if (word != FD_UNKNOWN || !(c = classify(fd)))
 			return NULL;
 	}
-	if (__builtin_expect(c->fork_gen != process.fork_gen, 0))
-		adopt(c);
 	if (!acquire(c)) {
-		atomic_store(&c->poison, 1);
+		if (fd_peek(fd) == (uintptr_t)c)
+			atomic_store(&c->poison, 1);
 		return NULL;
 	}
 	if (fd_peek(fd) != (uintptr_t)c) { /* closed, or another connection by now */
-		atomic_store_explicit(&c->lock, 0, memory_order_release);
+		release(c);
 		return NULL;
 	}
 	return c;
@@ -180,23 +268,15 @@ void conn_forget_word(uintptr_t word)
 	struct conn *c = fd_conn(word);
 	if (!c)
 		return;
-	if (c->fork_gen != process.fork_gen)
-		adopt(c);
-	if (atomic_fetch_sub(&c->refs, 1) != 1)
-		return;
-	/* No entry leads here any more, but a thread may be inside. It is not waited for in vain: sections are short. */
-	for (int i = 0; i < 1000 && !acquire(c); i++)
-		if (atomic_load(&c->lock) == (uint32_t)thread_id(&thread_self))
-			return; /* closed by a signal handler within our section: the memory is lost, rather than the program */
-	http_closed(c);
-	atomic_store_explicit(&c->lock, 0, memory_order_release);
-	destroy(c);
+	if (atomic_fetch_sub(&c->refs, 1) == 1)
+		end(c);
 }
 
 void conn_forget(int fd)
 {
 	fd_entry *e = fd_at(fd);
-	if (e)
+	/* What was opaque stays so: a socket that takes the number comes by a call that says so. */
+	if (e && atomic_load_explicit(e, memory_order_relaxed) != FD_OPAQUE)
 		conn_forget_word(atomic_exchange(e, FD_UNKNOWN));
 }
 
@@ -207,17 +287,29 @@ void conn_set(int fd, uintptr_t word)
 		conn_forget_word(atomic_exchange(e, word));
 }
 
-void conn_share(int from, int to)
+/* The word with a reference of its own; FD_UNKNOWN if `from` is being closed. */
+static uintptr_t share(int from)
 {
 	uintptr_t word = fd_peek(from);
 	struct conn *c = fd_conn(word);
-	if (c)
-		atomic_fetch_add(&c->refs, 1);
+	if (!c)
+		return word;
+	uint32_t n = atomic_load(&c->refs);
+	do {
+		if (n == 0)
+			return FD_UNKNOWN;
+	} while (!atomic_compare_exchange_weak(&c->refs, &n, n + 1));
+	if (fd_peek(from) == word)
+		return word;
+	conn_forget_word(word);
+	return FD_UNKNOWN;
+}
+
+void conn_share(int from, int to)
+{
+	uintptr_t word = share(from);
 	fd_entry *e = word == FD_UNKNOWN ? fd_at(to) : fd_make(to);
-	if (e)
-		conn_forget_word(atomic_exchange(e, word));
-	else if (c)
-		atomic_fetch_sub(&c->refs, 1);
+	conn_forget_word(e ? atomic_exchange(e, word) : word);
 }
 
 /* ---- addresses ---- */

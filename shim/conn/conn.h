@@ -3,6 +3,7 @@
  *
  * Lifetime: made at accept, connect or first use; one reference per fd-table entry (dup shares it); ended when the last
  * entry is taken out, which close does before the real call. Memory comes from a pool and keeps its type.
+ * A thread that still holds a pointer to an ended one may lock it for a moment, and then sees that no entry leads there.
  * Access: conn_lock() (bounded: a thread that cannot have it makes the connection opaque), then the entry is looked at
  * again. Never held across a real call. host, any context.
  */
@@ -28,18 +29,20 @@ struct stream { /* one direction: heads and bodies in turn */
 };
 
 struct conn {
-	void *pool;              /* the free list's */
-	_Atomic uint32_t lock;   /* tid of the holder, 0 free */
-	_Atomic uint32_t poison; /* somebody could not wait: opaque at the next unlock */
+	void *pool;              /* the free list's, or that of conns that wait for their lock to be freed */
+	_Atomic uint64_t lock;   /* fork_gen and tid of the holder, 0 free; one from before a fork is not held */
 	_Atomic uint32_t refs;   /* fd-table entries */
+	uint32_t serial;         /* of the connection that this memory is now */
+	/* What follows is zeroed when a connection is made. */
+	_Atomic uint32_t poison; /* somebody could not wait: opaque at the next unlock */
 	uint32_t fork_gen;
-	uint8_t role;
-	bool connecting;   /* connect is under way, nothing known of it yet */
+	_Atomic uint8_t role;    /* enum role; written under the lock, like the next */
+	_Atomic bool connecting; /* connect is under way, nothing known of it yet */
 	bool peer_closed;  /* end of file was read */
 	bool used;         /* bytes have passed */
 	bool addresses;    /* peer and local are known */
 	bool opaque;       /* nothing for us any more: entries that lead here are replaced as they are used */
-	int connect_err;   /* errno the program was told (SO_ERROR) */
+	int write_err;     /* client: errno of a write that failed; the answer may still come */
 	uint32_t n_txns;
 	struct stream req, resp;
 	struct txn *first, *last; /* in flight, oldest first */
@@ -51,6 +54,7 @@ struct conn {
 	/* What the next write has to do first: bytes of an injected header the kernel did not take. */
 	char *rest;
 	uint32_t rest_n, rest_at, rest_cap;
+	bool rest_out; /* a write has it in hand */
 	/* Span id replaced in place in a head that went out in pieces: position of its first byte in the next write. */
 	int32_t overlay_at;
 	bool overlay;
@@ -63,7 +67,8 @@ struct conn {
 	uint32_t ready_cap;
 };
 
-struct conn *conn_new(int fd, enum role role); /* sets the table's entry; NULL: counted, entry opaque */
+/* Sets the table's entry; false: counted, entry opaque. peer may be NULL. */
+bool conn_new(int fd, enum role role, const void *peer, uint32_t peer_len);
 /* The connection of an fd, classified if unknown; locked. NULL: nothing for us. */
 struct conn *conn_lock(int fd);
 void conn_unlock(struct conn *c, int fd);

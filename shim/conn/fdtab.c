@@ -1,7 +1,8 @@
 #include "conn/fdtab.h"
 #include "base/sys.h"
 
-fd_entry *_Atomic fd_leaf[FD_LEAVES];
+static fd_entry first_leaf[FD_LEAF]; /* most programs need no other */
+fd_entry *_Atomic fd_leaf[FD_LEAVES] = {first_leaf};
 
 fd_entry *fd_make(int fd)
 {

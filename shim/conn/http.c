@@ -42,7 +42,7 @@ static void finish(struct conn *c, uint8_t error, int err)
 	struct span_rec *r = txn_record(t);
 	if (c->body_of == t)
 		note_request_body(c);
-	if (r && t->response_begun && c->resp.body.kind != HTTP1_BODY_NONE) {
+	if (r && t->response_begun && c->resp.body.kind != HTTP1_BODY_NONE && c->resp.body.kind != HTTP1_BODY_TUNNEL) {
 		r->resp_size = c->resp.body.size;
 		r->bits |= REC_RESP_BODY;
 	}
@@ -188,7 +188,8 @@ static bool keep_partial(struct conn *c, struct stream *s, const char *p, size_t
 			conn_opaque(c, COUNT_OPAQUE_HEAD);
 		return false;
 	}
-	memcpy(b, s->head, s->head_n);
+	if (s->head_n)
+		memcpy(b, s->head, s->head_n);
 	memcpy(b + s->head_n, p, n);
 	head_buffer_free(s->head, s->head_cap);
 	s->head = b;
@@ -331,6 +332,15 @@ static bool ends_with_connection(const struct conn *c)
 	return c->first && c->resp.in_body && http1_body_eof(&c->resp.body);
 }
 
+/* No answer will come any more. */
+static void cut_off(struct conn *c, uint8_t error)
+{
+	if (c->write_err)
+		finish_all(c, ERR_ERRNO, c->write_err);
+	else
+		finish_all(c, error, 0);
+}
+
 void http_eof(struct conn *c)
 {
 	c->peer_closed = true;
@@ -338,12 +348,20 @@ void http_eof(struct conn *c)
 		return;
 	if (ends_with_connection(c))
 		body_done(c, &c->resp);
-	finish_all(c, ERR_PEER_CLOSED, 0);
+	cut_off(c, ERR_PEER_CLOSED);
 }
 
 void http_failed(struct conn *c, int err)
 {
 	finish_all(c, ERR_ERRNO, err);
+}
+
+void http_write_failed(struct conn *c, int err)
+{
+	if (c->role != ROLE_CLIENT)
+		http_failed(c, err);
+	else if (!c->write_err)
+		c->write_err = err; /* "413", and closed while the body was on its way */
 }
 
 void http_sent_all(struct conn *c)
@@ -358,5 +376,5 @@ void http_closed(struct conn *c)
 	/* wget leaves the line behind the last chunk unread. */
 	if (c->first && c->resp.in_body && http1_body_payload_done(&c->resp.body))
 		body_done(c, &c->resp);
-	finish_all(c, c->role == ROLE_SERVER && c->peer_closed ? ERR_CLIENT_CLOSED : ERR_CLOSED, 0);
+	cut_off(c, c->role == ROLE_SERVER && c->peer_closed ? ERR_CLIENT_CLOSED : ERR_CLOSED);
 }

@@ -1,9 +1,12 @@
 #include "conn/inject.h"
 #include "base/clock.h"
+#include "base/racy.h"
+#include "base/probe.h"
 #include "config.h"
-#include "base/sys.h"
 #include "conn/http.h"
+#include "conn/observe.h"
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 
 /* ---- the text ---- */
@@ -21,7 +24,7 @@ static void add(struct text *t, const char *p, size_t n)
 		t->full = true;
 		return;
 	}
-	memcpy(t->p + t->n, p, n);
+	racy_copy(t->p + t->n, p, n); /* baggage is borrowed */
 	t->n += (uint32_t)n;
 }
 #define ADD(t, lit) add(t, lit, sizeof(lit) - 1)
@@ -54,6 +57,7 @@ static void write_headers(struct text *t, const struct span_ctx *c, const struct
 	if ((config.propagators & PROP_BAGGAGE) && c->baggage.n && !h->n_baggage) {
 		uint32_t before = t->n;
 		line(t, "baggage", c->baggage.p, c->baggage.n);
+		atomic_thread_fence(memory_order_acquire);
 		if (c->parent.t && !span_ref_valid(c->parent)) /* it ended while we copied */
 			t->n = before;
 	}
@@ -72,7 +76,7 @@ static void write_headers(struct text *t, const struct span_ctx *c, const struct
 
 /* ---- pieces ---- */
 
-/* Appends bytes [from, to) of the program's pieces; false: too many pieces. */
+/* Appends bytes [from, to) of the program's pieces, as many as there is room for; false: not all. */
 static bool pieces(struct tx *t, size_t from, size_t to)
 {
 	size_t at = 0;
@@ -114,19 +118,21 @@ static void message(struct tx *t, const struct msghdr *original)
 
 static void free_text(struct tx *t)
 {
-	head_buffer_free(t->text, t->text_cap);
+	if (t->text != t->id)
+		head_buffer_free(t->text, t->text_cap);
 	t->text = NULL;
 }
 
 /* The connection's state is out of reach and the peer would see half a header line: finish it here and now. */
 static void send_now(int fd, const char *p, uint32_t n)
 {
-	while (n) {
-		long r = sys6(SYS_sendto, fd, (long)p, n, MSG_NOSIGNAL, 0, 0);
+	for (int polls = 0; n;) {
+		long r = sys6(SYS_sendto, fd, (long)p, n, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
 		if (r == -EAGAIN) {
 			struct pollfd pfd = {fd, POLLOUT, 0};
-			struct timespec second = {1, 0};
-			if (sys6(SYS_ppoll, (long)&pfd, 1, (long)&second, 0, 0, 0) <= 0)
+			struct timespec some = {0, 100000000};
+			sys6(SYS_ppoll, (long)&pfd, 1, (long)&some, 0, 0, 0);
+			if (++polls == 10)
 				return;
 		} else if (r <= 0 && r != -EINTR) {
 			return;
@@ -162,8 +168,8 @@ static bool begin_head(struct tx *t, struct conn *c, int fd, const struct msghdr
 	if (first == t->host_count)
 		return false;
 	const char *p = t->host[first].iov_base;
-	size_t len = t->host[first].iov_len;
-	if (*p < 'A' || *p > 'Z')
+	size_t len = t->host[first].iov_len < HTTP1_HEAD_MAX ? t->host[first].iov_len : HTTP1_HEAD_MAX;
+	if (!readable(p, len) || *p < 'A' || *p > 'Z')
 		return false;
 	ssize_t k = http1_parse_request(p, len, 0, &h);
 	if (k == PROTO_PARTIAL && len < n) {
@@ -172,6 +178,8 @@ static bool begin_head(struct tx *t, struct conn *c, int fd, const struct msghdr
 		size_t at = 0;
 		for (int i = first; i < t->host_count && at < cap; i++) {
 			size_t take = t->host[i].iov_len < cap - at ? t->host[i].iov_len : cap - at;
+			if (!readable(t->host[i].iov_base, take))
+				break;
 			memcpy(gathered + at, t->host[i].iov_base, take);
 			at += take;
 		}
@@ -185,18 +193,19 @@ static bool begin_head(struct tx *t, struct conn *c, int fd, const struct msghdr
 	struct trace_ctx own;
 	bool has_own = trace_extract(&h, config.propagators & ~(unsigned)PROP_BAGGAGE, &own);
 	span_ctx_client(&t->ctx, !c->used, c->at_connect, has_own ? &own : NULL);
-	if (!(t->text = head_buffer(CARRY_BAGGAGE + CARRY_TRACESTATE + 1024, &t->text_cap)))
-		goto out;
 	t->has_ctx = true;
 	message(t, original);
 	if (h.n_traceparent && (config.propagators & PROP_TRACECONTEXT)) {
 		/* The program's own: it keeps its trace, only the span id becomes ours. Two, or signed: as it is. */
 		if (has_own && h.n_traceparent == 1 && !h.signed_trace) {
-			hex_encode(t->ctx.span_id, 8, t->text);
+			hex_encode(t->ctx.span_id, 8, t->id);
+			t->text = t->id;
 			t->text_n = 16;
 			t->how = TX_REPLACE;
 			edit = overlay(t, (int32_t)(h.traceparent.p + 36 - p));
 		}
+	} else if (!(t->text = head_buffer(t->ctx.tracestate.n + t->ctx.baggage.n + 1024, &t->text_cap))) {
+		t->has_ctx = false;
 	} else {
 		struct text x = {.p = t->text, .cap = t->text_cap, .eol = p[h.line_end - 2] == '\r' ? "\r\n" : "\n"};
 		write_headers(&x, &t->ctx, &h);
@@ -224,32 +233,36 @@ bool inject_begin(struct tx *t, int fd, const struct iovec *v, int count, const 
 	t->host_count = count;
 	t->text = NULL;
 	t->has_ctx = false;
+	t->conn = NULL;
 	t->start_ns = real_ns();
-	struct conn *c = conn_lock(fd);
+	struct conn *c = count >= 0 && count <= IOV_MAX && readable(v, (size_t)count * sizeof *v) ? conn_lock(fd) : NULL;
 	if (!c)
 		return false;
+	t->conn = c;
+	t->serial = c->serial;
+	if ((c->rest_n || c->overlay) && conn_cookie(fd) != c->cookie) { /* closed unseen, half a head written */
+		c->rest_n = 0;
+		c->overlay = false;
+	}
 	if (c->rest_n) {
-		/* Ours comes first, as a copy: another thread may close the connection while the call runs. */
+		/* Ours comes first. It leaves the connection, which another thread may close while the call runs. */
 		message(t, original);
 		t->how = TX_REST;
-		t->text = head_buffer(c->rest_n, &t->text_cap);
-		if (t->text) {
-			memcpy(t->text, c->rest + c->rest_at, c->rest_n);
-			t->text_n = c->rest_n;
-			edit = ours(t, t->text, t->text_n);
-			if (!pieces(t, 0, total(v, count)))
-				t->msg.msg_iovlen = 1; /* more pieces than we hold: ours now, theirs with the next call */
-		} else { /* no memory to be patient with */
-			send_now(fd, c->rest + c->rest_at, c->rest_n);
-			c->rest_n = 0;
-		}
+		t->text = c->rest;
+		t->text_cap = c->rest_cap;
+		t->at = c->rest_at;
+		t->text_n = c->rest_n;
+		c->rest = NULL;
+		c->rest_n = 0;
+		c->rest_out = true;
+		edit = ours(t, t->text + t->at, t->text_n);
+		pieces(t, 0, total(v, count));
 	} else if (c->overlay) {
-		if ((t->text = head_buffer(16, &t->text_cap))) {
-			memcpy(t->text, c->overlay_id, 16);
-			message(t, original);
-			t->how = TX_REPLACE;
-			edit = overlay(t, c->overlay_at);
-		}
+		memcpy(t->id, c->overlay_id, 16);
+		t->text = t->id;
+		message(t, original);
+		t->how = TX_REPLACE;
+		edit = overlay(t, c->overlay_at);
 	} else if (config.propagators && c->role != ROLE_SERVER && !c->opaque && !c->req.head && !c->req.in_body &&
 	           !c->req.dead && !(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN))) {
 		edit = begin_head(t, c, fd, original);
@@ -262,17 +275,19 @@ bool inject_begin(struct tx *t, int fd, const struct iovec *v, int count, const 
 
 /* ---- after it ---- */
 
-static void keep_rest(struct tx *t, struct conn *c, int fd, uint32_t from)
+/* n bytes of ours, from t->text + from, are due before anything else goes out. */
+static void keep_rest(struct tx *t, struct conn *c, int fd, size_t from, uint32_t n)
 {
 	if (!c) {
-		send_now(fd, t->text + from, t->text_n - from);
+		if (fd_peek(fd) == (uintptr_t)t->conn)
+			send_now(fd, t->text + from, n);
 		return;
 	}
 	head_buffer_free(c->rest, c->rest_cap);
 	c->rest = t->text;
 	c->rest_cap = t->text_cap;
-	c->rest_at = from;
-	c->rest_n = t->text_n - from;
+	c->rest_at = (uint32_t)from;
+	c->rest_n = n;
 	t->text = NULL;
 }
 
@@ -288,6 +303,11 @@ static ssize_t nothing_yet(int fd, int *err, int flags)
 static ssize_t account(struct tx *t, struct conn *c, int fd, ssize_t r, int *err, int flags)
 {
 	size_t sent = (size_t)r;
+	if (r < 0) {
+		if (t->how == TX_REST)
+			keep_rest(t, c, fd, t->at, t->text_n);
+		return r;
+	}
 	switch (t->how) {
 	case TX_PLAIN:
 		return r;
@@ -298,24 +318,15 @@ static ssize_t account(struct tx *t, struct conn *c, int fd, ssize_t r, int *err
 		}
 		if (sent >= t->at + t->text_n)
 			return r - (ssize_t)t->text_n;
-		keep_rest(t, c, fd, (uint32_t)(sent - t->at));
+		if (c || sent > t->at)
+			keep_rest(t, c, fd, sent - t->at, t->text_n - (uint32_t)(sent - t->at));
 		return (ssize_t)t->at;
 	case TX_REST:
-		if (sent < t->text_n) {
-			if (c) {
-				c->rest_at += (uint32_t)sent;
-				c->rest_n -= (uint32_t)sent;
-			} else {
-				send_now(fd, t->text + sent, t->text_n - (uint32_t)sent);
-			}
-			return nothing_yet(fd, err, flags);
-		}
-		if (c) {
-			c->rest_n = 0;
-			head_buffer_free(c->rest, c->rest_cap);
-			c->rest = NULL;
-		}
-		return sent == t->text_n ? nothing_yet(fd, err, flags) : r - (ssize_t)t->text_n;
+		if (sent < t->text_n)
+			keep_rest(t, c, fd, t->at + sent, t->text_n - (uint32_t)sent);
+		if (sent <= t->text_n)
+			return total(t->host, t->host_count) ? nothing_yet(fd, err, flags) : 0;
+		return r - (ssize_t)t->text_n;
 	case TX_REPLACE:
 		if (c && !c->overlay && t->text) { /* begun with this write */
 			c->overlay = true;
@@ -355,11 +366,28 @@ static void feed(struct tx *t, struct conn *c, int fd, ssize_t n)
 	}
 }
 
+/* The connection of inject_begin, locked; NULL: it is closed by now, or out of reach. */
+static struct conn *same_conn(const struct tx *t, int fd)
+{
+	for (int i = 0;; i++) {
+		struct conn *c = conn_lock(fd);
+		if (c && (!t->conn || (c == t->conn && c->serial == t->serial)))
+			return c;
+		if (c) {
+			conn_unlock(c, fd);
+			return NULL;
+		}
+		if (t->how == TX_PLAIN || i == 100 || fd_peek(fd) != (uintptr_t)t->conn)
+			return NULL;
+	}
+}
+
 ssize_t inject_end(struct tx *t, int fd, ssize_t r, int *err, int flags)
 {
-	struct conn *c = conn_lock(fd);
-	if (r >= 0)
-		r = account(t, c, fd, r, err, flags);
+	struct conn *c = same_conn(t, fd);
+	r = account(t, c, fd, r, err, flags);
+	if (c && t->how == TX_REST)
+		c->rest_out = false;
 	if (c) {
 		if (c->connecting && r > 0) {
 			c->connecting = false;
@@ -369,8 +397,8 @@ ssize_t inject_end(struct tx *t, int fd, ssize_t r, int *err, int flags)
 		}
 		if (r > 0)
 			feed(t, c, fd, r);
-		else if (r < 0 && (*err == ECONNRESET || *err == EPIPE || *err == ETIMEDOUT))
-			http_failed(c, *err);
+		else if (r < 0)
+			tx_failed(c, *err);
 		conn_unlock(c, fd);
 	}
 	free_text(t);

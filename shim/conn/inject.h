@@ -1,7 +1,7 @@
 /*
  * Writing trace context into outgoing request heads. A head is edited only when it is whole in one write, at a place
  * where a request must begin, on a descriptor that is provably the socket we followed (SO_COOKIE). What the kernel
- * does not take of our bytes is sent before the program's next write; nobody ever waits for it.
+ * does not take of our bytes is sent before the program's next write.
  *
  * host. The order: inject_begin (guard on), the real call (guard off), inject_end (guard on).
  */
@@ -19,10 +19,13 @@ struct tx {
 	int host_count;
 	struct msghdr msg;        /* to be sent instead, unless TX_PLAIN */
 	struct iovec iov[TX_IOV];
-	char *text;               /* our bytes: a head buffer */
+	char *text;               /* our bytes: a head buffer, or id */
 	uint32_t text_n, text_cap;
+	char id[16];              /* TX_REPLACE */
 	size_t at;                /* TX_INSERT, TX_REPLACE: where, counted in the program's bytes */
 	bool has_ctx;
+	const struct conn *conn;  /* when it began: the fd may lead to another one at the end */
+	uint32_t serial;
 	uint64_t start_ns;
 	struct span_ctx ctx;
 };

@@ -1,7 +1,7 @@
 #include "conn/observe.h"
 #include "base/clock.h"
 #include "config.h"
-#include "base/sys.h"
+#include "base/probe.h"
 #include "conn/http.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -42,20 +42,19 @@ bool on_connect(int fd, const struct sockaddr *to, socklen_t n)
 {
 	uintptr_t word = fd_peek(fd);
 	struct conn *c;
-	if (!to || n < sizeof(sa_family_t) ||
+	if (!to || n < sizeof(sa_family_t) || !readable(to, n < 128 ? n : 128) ||
 	    (to->sa_family != AF_INET && to->sa_family != AF_INET6 && to->sa_family != AF_UNIX))
 		return false;
 	if (word == FD_OPAQUE || (word == FD_UNKNOWN && !is_stream(fd)))
 		return false;
 	c = conn_lock(fd);
-	if (c && (c->used || c->first || c->role == ROLE_SERVER)) { /* a number that was closed unseen */
+	/* A number that was closed unseen? */
+	if (c && (c->used || c->first || c->req.head || c->req.in_body || c->role == ROLE_SERVER)) {
 		conn_unlock(c, fd);
 		c = NULL;
 	}
-	if (!c) {
-		if (!conn_new(fd, ROLE_CLIENT) || !(c = conn_lock(fd)))
-			return false;
-	}
+	if (!c && (!conn_new(fd, ROLE_CLIENT, NULL, 0) || !(c = conn_lock(fd))))
+		return false;
 	c->role = ROLE_CLIENT;
 	if (!c->connecting) {
 		conn_addr_set(&c->peer, to, n);
@@ -112,13 +111,22 @@ static void connect_abandoned(struct conn *c, int fd)
 
 /* ---- bytes ---- */
 
-static void failed(struct conn *c, int err)
+static void rx_failed(struct conn *c, int err)
 {
 	if (!fatal(err))
 		return;
 	if (c->connecting)
 		connect_failed(c, err, ERR_ERRNO);
 	http_failed(c, err);
+}
+
+void tx_failed(struct conn *c, int err)
+{
+	if (!fatal(err))
+		return;
+	if (c->connecting)
+		connect_failed(c, err, ERR_ERRNO);
+	http_write_failed(c, err);
 }
 
 void on_rxv(int fd, const struct iovec *v, int count, ssize_t r, int err, int flags)
@@ -148,7 +156,7 @@ void on_rxv(int fd, const struct iovec *v, int count, ssize_t r, int err, int fl
 		if (asked)
 			http_eof(c);
 	} else {
-		failed(c, err);
+		rx_failed(c, err);
 	}
 	conn_unlock(c, fd);
 }
@@ -172,7 +180,7 @@ void on_txv(int fd, const struct iovec *v, int count, ssize_t r, int err)
 			r -= (ssize_t)n;
 		}
 	} else {
-		failed(c, err);
+		tx_failed(c, err);
 	}
 	conn_unlock(c, fd);
 }
@@ -191,7 +199,7 @@ void on_tx_unseen(int fd, ssize_t r, int err)
 	if (r > 0)
 		http_tx_unseen(c, (uint64_t)r);
 	else
-		failed(c, err);
+		tx_failed(c, err);
 	conn_unlock(c, fd);
 }
 
@@ -205,7 +213,7 @@ void on_rx_unseen(int fd, ssize_t r, int err)
 	else if (r == 0)
 		http_eof(c);
 	else
-		failed(c, err);
+		rx_failed(c, err);
 	conn_unlock(c, fd);
 }
 
@@ -242,9 +250,7 @@ void on_socket(int fd, int domain, int type)
 
 void on_accept(int fd, const struct sockaddr *peer, socklen_t n)
 {
-	struct conn *c = conn_new(fd, ROLE_SERVER);
-	if (c && peer)
-		conn_addr_set(&c->peer, peer, n);
+	conn_new(fd, ROLE_SERVER, peer, n);
 }
 
 void on_listen(int fd)
@@ -269,8 +275,8 @@ void on_shutdown(int fd, int how)
 void on_close(int fd)
 {
 	struct conn *c = fd_conn(fd_peek(fd));
-	if (c && c->connecting && !c->used && (c = conn_lock(fd))) {
-		if (atomic_load(&c->refs) == 1 && c->connecting)
+	if (c && c->connecting && (c = conn_lock(fd))) {
+		if (atomic_load(&c->refs) == 1 && c->connecting && !c->used)
 			connect_abandoned(c, fd);
 		conn_unlock(c, fd);
 	}

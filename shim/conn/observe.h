@@ -16,6 +16,7 @@ void on_tx(int fd, const void *p, ssize_t r, int err);
 void on_txv(int fd, const struct iovec *v, int count, ssize_t r, int err);
 void on_tx_unseen(int fd, ssize_t r, int err); /* sendfile, splice */
 void on_rx_unseen(int fd, ssize_t r, int err);
+void tx_failed(struct conn *c, int err);       /* locked; for inject.c */
 void on_control(const struct msghdr *m);       /* after recvmsg: fds may have come with it */
 
 void on_socket(int fd, int domain, int type);  /* after */

@@ -11,6 +11,16 @@
 #define GUARD_BUSY 1 /* inside an observer: a call that arrives now is from a signal handler, or ours */
 #define GUARD_LIFE 2 /* our own thread */
 
+#define STACK_RANGE (320u * 1024)
+/* Is there room for us, or is this a handler on a small alternate stack? Remembers the answer for addresses around it. */
+bool guard_stack(struct thread *t, uintptr_t sp);
+
+static inline bool guard_room(struct thread *t)
+{
+	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+	return __builtin_expect(sp - t->stack < STACK_RANGE, 1) || guard_stack(t, sp);
+}
+
 static inline bool enter(struct thread *t)
 {
 	if (__builtin_expect(t->guard, 0) || process_in_vfork_child(t))

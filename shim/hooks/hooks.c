@@ -3,6 +3,7 @@
 #include "conn/inject.h"
 #include "conn/observe.h"
 #include "export_thread.h"
+#include "base/probe.h"
 #include "hooks/guard.h"
 #include "hooks/hooks.h"
 #include "hooks/real.h"
@@ -19,8 +20,31 @@
 		errno = err;                            \
 	} while (0)
 
+/* The same for bytes on an fd: what cannot be seen (no room on a signal stack) must not be followed any further. */
+#define OBSERVE_BYTES(fd, call)                 \
+	do {                                        \
+		int err = errno;                        \
+		struct thread *self_ = &thread_self;    \
+		if (fd_conn(fd_peek(fd)) && !guard_room(self_)) { \
+			unseen_bytes(fd, self_);            \
+		} else if (enter(self_)) {              \
+			call;                               \
+			leave(self_);                       \
+		} else {                                \
+			unseen_bytes(fd, self_);            \
+		}                                       \
+		errno = err;                            \
+	} while (0)
+
 #define SOCKADDR_OF(arg) ((arg).__sockaddr__)
 #define TO_MSGHDR(to, len) ((to).__sockaddr__ ? &(struct msghdr){.msg_name = (void *)(uintptr_t)(to).__sockaddr__, .msg_namelen = (len)} : NULL)
+
+static __attribute__((noinline)) void unseen_bytes(int fd, struct thread *t)
+{
+	struct conn *c = fd_conn(fd_peek(fd));
+	if (c && t->guard != GUARD_LIFE && !t->in_vfork)
+		atomic_store_explicit(&c->poison, 1, memory_order_relaxed);
+}
 
 /* ---- observers that need a look at the arguments first ---- */
 
@@ -34,16 +58,14 @@ static void observe_recvmsg(int fd, struct msghdr *m, ssize_t r, int err, int fl
 
 static void observe_recvmmsg(int fd, struct mmsghdr *m, int r, int err, int flags)
 {
-	if (r < 0)
-		on_rx(fd, NULL, 1, -1, err, flags);
+	(void)err;
 	for (int i = 0; i < r; i++)
 		observe_recvmsg(fd, &m[i].msg_hdr, m[i].msg_len, 0, flags);
 }
 
 static void observe_sendmmsg(int fd, struct mmsghdr *m, int r, int err)
 {
-	if (r < 0)
-		on_tx(fd, NULL, -1, err);
+	(void)err;
 	for (int i = 0; i < r; i++)
 		on_txv(fd, m[i].msg_hdr.msg_iov, (int)m[i].msg_hdr.msg_iovlen, m[i].msg_len, 0);
 }
@@ -68,6 +90,11 @@ static void close_fd(int fd)
 	uint8_t guard = t->guard;
 	if (guard == GUARD_LIFE || process_in_vfork_child(t) || fd_peek(fd) == FD_UNKNOWN)
 		return;
+	if (fd_conn(fd_peek(fd)) && !guard_room(t)) { /* whoever gets the number next replaces the entry */
+		unseen_bytes(fd, t);
+		errno = e;
+		return;
+	}
 	if (process_is_new())
 		process_forked();
 	t->guard = GUARD_BUSY;
@@ -105,7 +132,7 @@ static bool client(int fd)
 {
 	struct thread *t = &thread_self;
 	int e = errno;
-	bool yes = enter(t);
+	bool yes = (!fd_conn(fd_peek(fd)) || guard_room(t)) && enter(t);
 	if (yes) {
 		yes = tx_is_client(fd);
 		leave(t);
@@ -122,25 +149,44 @@ static inline void polling(void)
 
 /* ---- the hooks ---- */
 
+/* After a failure the arguments prove nothing: a bad pointer is what may have failed. */
 #define RX(ret, name, params, args, fd, observer)         \
 	EXPORT ret name params;                               \
 	EXPORT ret name params                                \
 	{                                                     \
 		ret r = REAL(name) args;                          \
-		if (__builtin_expect(watched(fd), 0))             \
-			OBSERVE(observer; export_thread_poke_late()); \
+		if (__builtin_expect(!watched(fd), 1))            \
+			return r;                                     \
+		if (r >= 0)                                       \
+			OBSERVE_BYTES(fd, observer; export_thread_poke_late()); \
+		else                                              \
+			OBSERVE(on_rx(fd, NULL, 0, -1, err, 0));      \
+		return r;                                         \
+	}
+
+#define OUT(ret, name, params, args, fd, observer)        \
+	EXPORT ret name params;                               \
+	EXPORT ret name params                                \
+	{                                                     \
+		ret r = REAL(name) args;                          \
+		if (__builtin_expect(watched(fd), 0)) {           \
+			if (r >= 0)                                   \
+				OBSERVE_BYTES(fd, observer);              \
+			else                                          \
+				OBSERVE(on_tx(fd, NULL, -1, err));        \
+		}                                                 \
 		return r;                                         \
 	}
 
 /* The client's half is a function of its own: its frame is too large for a call that has no use for it. */
-#define TX(ret, name, params, args, fd, pieces, count, original, flags_, observer)          \
+#define TX(ret, name, params, args, fd, valid, pieces, count, original, flags_, observer)   \
 	static __attribute__((noinline)) ret client_##name params                               \
 	{                                                                                       \
 		struct tx t;                                                                        \
 		bool edit = false, begun = false;                                                   \
-		const struct iovec *v_ = pieces;                                                    \
-		int count_ = count;                                                                 \
-		OBSERVE(begun = true; edit = inject_begin(&t, fd, v_, count_, original, flags_));   \
+		struct iovec one_ = {0};                                                            \
+		(void)one_;                                                                         \
+		OBSERVE(begun = valid; edit = begun && inject_begin(&t, fd, pieces, count, original, flags_)); \
 		ret r = edit ? REAL(sendmsg)(fd, &t.msg, flags_) : REAL(name) args;                 \
 		int err_ = errno;                                                                   \
 		if (begun)                                                                          \
@@ -156,7 +202,10 @@ static inline void polling(void)
 		if (client(fd))                                                                     \
 			return client_##name args;                                                      \
 		ret r = REAL(name) args;                                                            \
-		OBSERVE(observer);                                                                  \
+		if (r >= 0)                                                                         \
+			OBSERVE_BYTES(fd, observer);                                                    \
+		else                                                                                \
+			OBSERVE(on_tx(fd, NULL, -1, err));                                              \
 		return r;                                                                           \
 	}
 

@@ -7,6 +7,7 @@ void *real_table[REAL_COUNT];
 
 static const char *const names[REAL_COUNT] = {
 #define RX(ret, name, ...) [REAL_##name] = #name,
+#define OUT(ret, name, ...) [REAL_##name] = #name,
 #define TX(ret, name, ...) [REAL_##name] = #name,
 #define AFTER(ret, name, ...) [REAL_##name] = #name,
 #define CLOSE(ret, name, ...) [REAL_##name] = #name,

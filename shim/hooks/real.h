@@ -25,6 +25,7 @@
 
 enum real_index {
 #define RX(ret, name, ...) REAL_##name,
+#define OUT(ret, name, ...) REAL_##name,
 #define TX(ret, name, ...) REAL_##name,
 #define AFTER(ret, name, ...) REAL_##name,
 #define CLOSE(ret, name, ...) REAL_##name,
@@ -32,6 +33,7 @@ enum real_index {
 #define SPECIAL(ret, name, ...) REAL_##name,
 #include "hooks/hooks.def"
 #undef RX
+#undef OUT
 #undef TX
 #undef AFTER
 #undef CLOSE
@@ -41,6 +43,7 @@ enum real_index {
 };
 
 #define RX(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define OUT(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #define TX(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #define AFTER(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #define CLOSE(ret, name, params, ...) typedef ret (*real_##name##_t) params;
@@ -48,6 +51,7 @@ enum real_index {
 #define SPECIAL(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #include "hooks/hooks.def"
 #undef RX
+#undef OUT
 #undef TX
 #undef AFTER
 #undef CLOSE

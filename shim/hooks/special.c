@@ -16,6 +16,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #define SPECIAL(ret, name, params) EXPORT ret name params;
 #define RX(...)
+#define OUT(...)
 #define TX(...)
 #define AFTER(...)
 #define CLOSE(...)
@@ -181,6 +182,10 @@ void *hooks_syscall(long n, long a, long b, long c)
 		break;
 	case SYS_close_range:
 		hooks_close_range((unsigned)a, (unsigned)b, (int)c);
+		break;
+	case SYS_prctl:
+		if (a == PR_SET_SECCOMP)
+			before_filter();
 		break;
 	case SYS_seccomp:
 		if (a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER)

@@ -1,4 +1,4 @@
-/* Making, opening and sharing arenas. Raw system calls only. */
+/* Making and opening arenas. Raw system calls only. */
 #include "span/arena_priv.h"
 #include "base/sys.h"
 #include <errno.h>
@@ -8,7 +8,6 @@
 
 #define SMALLEST ARENA_GRAIN
 #define LARGEST ((size_t)1 << 30)
-#define WALK_MAX 64
 #define LOCAL_ROOM ARENA_GRAIN /* before the mapping; only its last page is touched */
 
 /* ---- small things ---- */
@@ -162,7 +161,7 @@ static size_t first_part(size_t bytes)
 	return first < bytes ? first : bytes;
 }
 
-static struct arena *new_anonymous(const struct arena_ident *who, const struct arena_self *me)
+struct arena *arena_make_anonymous(const struct arena_ident *who, const struct arena_self *me)
 {
 	size_t bytes = wanted_size(who->max_bytes);
 	for (char *base; (base = reserve(&bytes)); bytes = (bytes / 2) & ~(ARENA_GRAIN - 1)) {
@@ -182,7 +181,7 @@ struct arena *arena_new_anonymous(uint32_t bytes, uint64_t hash)
 	int pid = sys_getpid();
 	uint64_t start = proc_start_time(pid);
 	struct arena_ident who = {pid, start, pid, start, hash, bytes, ""};
-	return new_anonymous(&who, &me);
+	return arena_make_anonymous(&who, &me);
 }
 
 /* ---- files: making ---- */
@@ -237,7 +236,7 @@ static long give_name(int dirfd, int fd, const char *name)
  * A new arena under `name`, complete before it has that name. NULL: not possible; *exists: because there is one.
  * Without O_TMPFILE or /proc the file has another name first, which arena_orphans() knows.
  */
-static struct arena *new_file(int dirfd, const char *name, const struct arena_ident *who, const struct arena_self *me,
+struct arena *arena_make_file(int dirfd, const char *name, const struct arena_ident *who, const struct arena_self *me,
                               bool *exists)
 {
 	char temp[ARENA_NAME_MAX];
@@ -331,66 +330,4 @@ struct arena *arena_open_file(int dirfd, const char *name, const struct arena_se
 		return a;
 	arena_unmap(a);
 	return NULL;
-}
-
-/* ---- which one ---- */
-
-static struct arena *join(int dirfd, int pid, uint64_t start, const struct arena_ident *who, const struct arena_self *me)
-{
-	char name[ARENA_NAME_MAX];
-	if (!start)
-		return NULL;
-	arena_name(name, pid, start, who->hash, me->pid_ns);
-	struct arena *a = arena_open_file(dirfd, name, me);
-	if (!a)
-		return NULL;
-	if (a->hash == who->hash && a->pid_ns == me->pid_ns && a->root_pid == pid && a->root_start == start &&
-	    !atomic_load(&a->dead)) {
-		/* Be in the table first: who takes it for an orphan marks it dead, and looks at the table after that. */
-		proc_table_reserve(a, who->pid, who->start);
-		if (!atomic_load(&a->dead))
-			return a;
-	}
-	arena_unmap(a);
-	return NULL;
-}
-
-static struct arena *join_ancestor(int dirfd, const struct arena_ident *who, const struct arena_self *me)
-{
-	uint64_t start;
-	int pid = proc_parent(who->pid, &start);
-	for (int i = 0; i < WALK_MAX && pid > 0; i++) {
-		int parent = proc_parent(pid, &start);
-		struct arena *a = join(dirfd, pid, start, who, me);
-		if (a)
-			return a;
-		pid = parent;
-	}
-	return NULL;
-}
-
-struct arena *arena_attach(const struct arena_ident *who, bool *black_box)
-{
-	struct arena_self me;
-	struct arena *a = NULL;
-	arena_self(&me);
-	int dirfd = who->dir && who->dir[0] && who->root_start && me.pid_ns ? dir_open(who->dir) : -1;
-	if (dirfd >= 0) {
-		char name[ARENA_NAME_MAX];
-		arena_name(name, who->root_pid, who->root_start, who->hash, me.pid_ns);
-		bool exists = true;
-		for (int i = 0; i < 3 && !a && exists; i++) { /* a sibling may make it at the same time */
-			a = join(dirfd, who->root_pid, who->root_start, who, &me);
-			if (!a && who->pid == who->root_pid)
-				a = join_ancestor(dirfd, who, &me);
-			exists = false;
-			if (!a)
-				a = new_file(dirfd, name, who, &me, &exists);
-		}
-		sys_close(dirfd);
-	}
-	*black_box = a != NULL;
-	if (a)
-		return a;
-	return new_anonymous(who, &me);
 }

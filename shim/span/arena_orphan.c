@@ -203,28 +203,48 @@ struct entry { /* struct linux_dirent64 */
 	char name[];
 };
 
+void dir_each(int dirfd, bool (*visit)(void *ctx, int dirfd, const char *name), void *ctx)
+{
+	_Alignas(8) char buf[2048];
+	for (long n; (n = sys3(SYS_getdents64, dirfd, buf, sizeof buf)) > 0;)
+		for (long at = 0; at < n;) {
+			const struct entry *e = (const struct entry *)(buf + at);
+			at += e->len;
+			if (!visit(ctx, dirfd, e->name))
+				return;
+		}
+}
+
+struct hunt {
+	const struct arena *mine;
+	struct arena_self me;
+	uint32_t found, max;
+	void (*got)(void *, struct arena *);
+	void *ctx;
+};
+
+static bool visit(void *ctx, int dirfd, const char *name)
+{
+	struct hunt *h = ctx;
+	struct arena *a = try_orphan(dirfd, name, h->mine, &h->me);
+	if (a) {
+		h->found++;
+		h->got(h->ctx, a);
+	}
+	return h->found < h->max;
+}
+
 uint32_t arena_orphans(const char *dir, const struct arena *mine, uint32_t max, void (*got)(void *, struct arena *),
                        void *ctx)
 {
-	struct arena_self me;
-	_Alignas(8) char buf[2048];
-	uint32_t found = 0;
-	int fd = dir && dir[0] ? dir_open(dir) : -1;
+	struct hunt h = {.mine = mine, .max = max, .got = got, .ctx = ctx};
+	int fd = max && dir && dir[0] ? dir_open(dir) : -1;
 	if (fd < 0)
 		return 0;
-	arena_self(&me);
-	for (long n; found < max && (n = sys3(SYS_getdents64, fd, buf, sizeof buf)) > 0;)
-		for (long at = 0; at < n && found < max;) {
-			struct entry *e = (struct entry *)(buf + at);
-			at += e->len;
-			struct arena *a = try_orphan(fd, e->name, mine, &me);
-			if (a) {
-				found++;
-				got(ctx, a);
-			}
-		}
+	arena_self(&h.me);
+	dir_each(fd, visit, &h);
 	sys_close(fd);
-	return found;
+	return h.found;
 }
 
 /* ---- the end ---- */

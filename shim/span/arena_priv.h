@@ -74,11 +74,17 @@ char *put_number(char *at, uint64_t n);
 int dir_open(const char *dir);
 /* Open by name in a runtime directory and map, if it is an arena of this boot, layout, namespace and user. */
 struct arena *arena_open_file(int dirfd, const char *name, const struct arena_self *me);
+struct arena *arena_make_file(int dirfd, const char *name, const struct arena_ident *who, const struct arena_self *me,
+                              bool *exists);
+struct arena *arena_make_anonymous(const struct arena_ident *who, const struct arena_self *me);
 void arena_unmap(struct arena *a);
 bool arena_populate(struct arena *a, size_t from, size_t n);
 /* arena_local(), writable. Host threads only read it, and none knows this arena yet. */
 struct arena_local *arena_local_edit(struct arena *a);
 /* "<pid>-<start>-<8 hex of hash, layout, pid_ns>.arena" */
 void arena_name(char out[ARENA_NAME_MAX], int pid, uint64_t start, uint64_t hash, uint64_t pid_ns);
+
+/* arena_orphan.c: file names of a directory, until `visit` says false */
+void dir_each(int dirfd, bool (*visit)(void *ctx, int dirfd, const char *name), void *ctx);
 
 #endif

@@ -5,33 +5,50 @@
  */
 #include "config.h"
 #include "base/pool.h"
+#include "base/racy.h"
 #include "span/process.h"
 #include "span/span_private.h"
 
 static struct pool carries = POOL(CARRY_TRACESTATE + CARRY_BAGGAGE, 64 * 1024, 4 << 20);
-/* Server requests open in this process, and the XOR of their addresses: of a single one, that is it. */
-static _Atomic uint32_t open_count;
-static _Atomic uintptr_t open_xor;
+/* Server requests open in this process: how many, and the XOR of their addresses. Of a single one, that is it. */
+static _Atomic uint64_t open_word;
+#define ADDRESS_BITS 42 /* 48-bit addresses, 64-byte aligned */
+#define ADDRESS_MASK ((1ull << ADDRESS_BITS) - 1)
 static _Atomic bool serves; /* an incoming request was seen: TRACEPARENT of the environment is history */
 
 void span_forked(void)
 {
-	open_count = 0;
-	open_xor = 0;
+	open_word = 0;
+}
+
+static uint64_t open_count(void)
+{
+	return atomic_load(&open_word) >> ADDRESS_BITS;
+}
+
+/* In one step: a count and an XOR that do not belong together would make an address of nothing. */
+static void open_change(const struct txn *t, int by)
+{
+	uint64_t old = atomic_load_explicit(&open_word, memory_order_relaxed), new;
+	do
+		new = ((old >> ADDRESS_BITS) + (uint64_t)by) << ADDRESS_BITS | ((old ^ (uintptr_t)t >> 6) & ADDRESS_MASK);
+	while (!atomic_compare_exchange_weak(&open_word, &old, new));
 }
 
 void context_opened(struct txn *t)
 {
-	atomic_fetch_add(&open_count, 1);
-	atomic_fetch_xor(&open_xor, (uintptr_t)t);
+	open_change(t, 1);
 }
 
 void context_closed(struct txn *t)
 {
-	if (t->fork_gen != process.fork_gen)
-		return;
-	atomic_fetch_sub(&open_count, 1);
-	atomic_fetch_xor(&open_xor, (uintptr_t)t);
+	if (t->fork_gen == process.fork_gen)
+		open_change(t, -1);
+}
+
+char *context_carry_new(void)
+{
+	return pool_get(&carries);
 }
 
 void context_carry_free(char *carry)
@@ -53,13 +70,19 @@ static struct txn_ref ref_of(struct txn *t)
 static struct txn_ref the_only_one(void)
 {
 	struct txn_ref none = {0};
-	if (atomic_load(&open_count) != 1)
+	uint64_t w = atomic_load(&open_word);
+	if (w >> ADDRESS_BITS != 1)
 		return none;
-	struct txn *t = (struct txn *)atomic_load(&open_xor);
-	if (!t || (uintptr_t)t & 63)
-		return none;
-	struct txn_ref r = ref_of(t);
-	return atomic_load(&open_count) == 1 && atomic_load(&open_xor) == (uintptr_t)t ? r : none;
+	struct txn_ref r = ref_of((struct txn *)(uintptr_t)((w & ADDRESS_MASK) << 6));
+	return atomic_load(&open_word) == w ? r : none;
+}
+
+/* A copy, and whether it was still that request when it was made: it may end on another thread. */
+static bool copy(struct txn_ref r, struct txn *out)
+{
+	racy_copy(out, r.t, sizeof *out);
+	atomic_thread_fence(memory_order_acquire);
+	return span_ref_valid(r);
 }
 
 struct txn_ref span_current(void)
@@ -72,9 +95,10 @@ struct txn_ref span_current(void)
 void span_request_read(struct txn *x)
 {
 	struct thread *t = &thread_self;
-	if (span_ref_valid(t->current)) {
+	struct txn now;
+	if (span_ref_valid(t->current) && copy(t->current, &now)) {
 		/* Pipelined behind the one it works on: that one is current until it is answered. */
-		if (t->current.t->owner == x->owner && t->current.t != x)
+		if (now.owner == x->owner && t->current.t != x)
 			return;
 		/* Two connections with open requests on one thread: an event loop, or somebody who hands over. */
 		if (t->current.t != x)
@@ -113,8 +137,9 @@ static void decide(struct span_ctx *c, const struct trace_ctx *parent)
 	c->flags = (uint8_t)((c->flags & ~TRACE_FLAG_SAMPLED) | (sampled ? TRACE_FLAG_SAMPLED : 0));
 	if (sampler_decides(has) && config.sampler == SAMPLER_RATIO) {
 		char in[CARRY_TRACESTATE];
-		uint32_t n = c->tracestate.n < sizeof in ? c->tracestate.n : 0;
-		memcpy(in, c->tracestate.p, n);
+		uint32_t n = c->tracestate.n <= sizeof in ? c->tracestate.n : 0;
+		if (n)
+			memcpy(in, c->tracestate.p, n);
 		n = (uint32_t)sampler_tracestate((struct slice){in, n}, sampled, c->state, sizeof c->state);
 		c->tracestate = (struct slice){c->state, n};
 	}
@@ -180,17 +205,19 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 	if (first && span_ref_valid(at_connect))
 		r = at_connect;
 	else if (!(r = span_current()).t && !(r = the_only_one()).t)
-		c->ambiguous = atomic_load(&open_count) > 0;
+		c->ambiguous = open_count() > 0;
 
-	if (r.t) { /* copy, then look whether it is still the same: it may end on another thread */
-		struct txn p = *r.t;
-		if (p.carry && p.tracestate_n <= sizeof c->state) {
-			memcpy(c->state, p.carry, p.tracestate_n);
+	if (r.t) {
+		struct txn p;
+		bool valid = copy(r, &p);
+		if (valid && p.carry) {
+			racy_copy(c->state, p.carry, p.tracestate_n);
 			c->tracestate = (struct slice){c->state, p.tracestate_n};
-		}
-		if (p.carry)
 			c->baggage = (struct slice){p.carry + CARRY_TRACESTATE, p.baggage_n};
-		if (!span_ref_valid(r)) {
+			atomic_thread_fence(memory_order_acquire);
+			valid = span_ref_valid(r);
+		}
+		if (!valid) {
 			r.t = NULL;
 			c->tracestate = c->baggage = (struct slice){0};
 		} else if (!own || forwarded(own, &p)) {
@@ -234,8 +261,10 @@ bool span_child_env(struct trace_ctx *out)
 	struct txn_ref r = span_current();
 	if (!(config.propagators & PROP_TRACECONTEXT) || (!r.t && !(r = the_only_one()).t))
 		return false;
-	*out = (struct trace_ctx){.flags = r.t->flags, .valid = true, .sampled_known = true};
-	memcpy(out->trace_id, r.t->trace_id, 16);
-	memcpy(out->span_id, r.t->span_id, 8);
-	return span_ref_valid(r);
+	struct txn p;
+	bool valid = copy(r, &p);
+	*out = (struct trace_ctx){.flags = p.flags, .valid = true, .sampled_known = true};
+	memcpy(out->trace_id, p.trace_id, 16);
+	memcpy(out->span_id, p.span_id, 8);
+	return valid;
 }

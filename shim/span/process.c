@@ -1,5 +1,6 @@
 #include "span/process.h"
 #include "config.h"
+#include "base/clock.h"
 #include "base/sys.h"
 #include "proto/redact.h"
 #include <string.h>
@@ -15,6 +16,7 @@ void (*process_on_fork)(void);
 
 enum { IDLE, BUSY };
 static _Atomic uint32_t attaching;
+static _Atomic uint64_t again_ns; /* CLOCK_MONOTONIC: what failed is not tried for every request */
 static char blob[8192]; /* of process_index; by its `attaching` owner */
 
 void process_init(void)
@@ -39,6 +41,7 @@ void process_forked(void)
 	atomic_store(&process.proc, ARENA_PROCS);
 	atomic_store(&process.open_spans, 0);
 	atomic_store(&attaching, IDLE);
+	atomic_store(&again_ns, 0);
 	/* The thread that forked: its requests are its parent's. */
 	struct thread *t = &thread_self;
 	uint8_t guard = t->guard;
@@ -67,15 +70,24 @@ int thread_id(struct thread *t)
 	return t->tid;
 }
 
+static void later(void)
+{
+	atomic_store_explicit(&again_ns, mono_ns() + 1000000000u, memory_order_relaxed);
+}
+
 /* One thread attaches, the others wait for it a little: it takes a fraction of a millisecond. */
 static bool begin(void)
 {
-	for (int i = 0; i < 100000; i++) {
+	uint64_t again = atomic_load_explicit(&again_ns, memory_order_relaxed);
+	if (again && mono_ns() < again)
+		return false;
+	for (int i = 0; i < 20000; i++) {
 		uint32_t idle = IDLE;
 		if (atomic_compare_exchange_strong(&attaching, &idle, BUSY))
 			return true;
 		cpu_relax();
 	}
+	later();
 	return false;
 }
 
@@ -109,6 +121,8 @@ struct arena *process_arena(void)
 	a = atomic_load_explicit(&process.arena, memory_order_acquire);
 	if (!a) {
 		a = attach();
+		if (!a)
+			later();
 		atomic_store_explicit(&process.arena, a, memory_order_release);
 	}
 	atomic_store(&attaching, IDLE);
@@ -183,6 +197,8 @@ uint16_t process_index(struct arena *a)
 		}
 		i = arena_proc_add(a, process.pid, proc_start_time(process.pid), instance, blob, describe());
 		atomic_store_explicit(&process.proc, i, memory_order_release);
+		if (i == ARENA_PROCS)
+			later();
 	}
 	atomic_store(&attaching, IDLE);
 	return (uint16_t)i;

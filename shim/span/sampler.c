@@ -39,6 +39,8 @@ static bool explicit_randomness(struct slice state, uint64_t *r)
 			if (memcmp(p, "rv:", 3) != 0 || (p[-1] != '=' && p[-1] != ';'))
 				continue;
 			uint64_t v = 0;
+			if (e - p > 17 && p[17] != ';')
+				return false;
 			for (int i = 0; i < 14; i++) {
 				int d = hex_value(p[3 + i]);
 				if (d < 0)
@@ -108,7 +110,7 @@ size_t sampler_tracestate(struct slice in, bool sampled, char *out, size_t cap)
 		}
 		break;
 	}
-	n = put(out, n, cap, ot, k);
+	n = put(out, 0, cap, ot, k);
 	rest = in;
 	while (next_member(&rest, &m)) {
 		if (is_ot(m) || n + 1 + m.n > cap)

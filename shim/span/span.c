@@ -11,15 +11,34 @@
 
 static struct pool txns = POOL(sizeof(struct txn), 64 * 1024, 16 << 20);
 
+static _Atomic uint32_t ended; /* fork_gen + 1 of the process in which span_exit has told of all that was open */
+
+static bool is_ended(void)
+{
+	return atomic_load_explicit(&ended, memory_order_relaxed) == process.fork_gen + 1;
+}
+
 struct span_rec *txn_record(const struct txn *t)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_relaxed);
-	return t->slot != SLOT_NONE && t->fork_gen == process.fork_gen && a ? arena_slot(a, t->slot) : NULL;
+	if (t->slot == SLOT_NONE || t->fork_gen != process.fork_gen || !a || is_ended())
+		return NULL;
+	struct span_rec *r = arena_slot(a, t->slot);
+	/* Whoever shares the arena may have scribbled, or span_exit was here. */
+	return atomic_load_explicit(&r->state, memory_order_relaxed) == SLOT_OPEN &&
+	       memcmp(r->span_id, t->span_id, sizeof t->span_id) == 0 ? r : NULL;
+}
+
+/* Its end is told once: by its thread, or by the thread that ends the process. */
+static bool claim(struct span_rec *r, uint64_t end_ns)
+{
+	uint64_t none = 0;
+	return __atomic_compare_exchange_n(&r->end_ns, &none, end_ns, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint64_t start_ns)
 {
-	struct arena *a = process_arena();
+	struct arena *a = is_ended() ? NULL : process_arena();
 	struct span_rec *r = a ? arena_open(a, process.pid) : NULL;
 	if (!r)
 		return NULL;
@@ -50,11 +69,16 @@ static void put_target(struct arena *a, struct span_rec *r, struct slice target)
 		rec_put(a, r, REC_TARGET, target);
 		return;
 	}
-	char out[2048];
-	size_t n = redact_url(target, out, sizeof out);
-	if (n == sizeof out)
+	char *out = context_carry_new(); /* not on the stack: a signal handler's may be small */
+	if (!out) {
+		r->bits |= REC_CUT;
+		return;
+	}
+	size_t n = redact_url(target, out, CARRY_SIZE);
+	if (n == CARRY_SIZE)
 		r->bits |= REC_CUT;
 	rec_put(a, r, REC_TARGET, (struct slice){out, (uint32_t)n});
+	context_carry_free(out);
 }
 
 static void describe(struct span_rec *r, const struct http1_head *h)
@@ -129,11 +153,12 @@ static void release(struct txn *t)
 void txn_end(struct txn *t, uint8_t error, int err_no, uint64_t end_ns)
 {
 	struct span_rec *r = txn_record(t);
+	if (r && !claim(r, end_ns < r->start_ns ? r->start_ns : end_ns))
+		r = NULL;
 	if (r) {
 		r->status = t->status;
 		r->error = error;
 		r->err_no = err_no;
-		r->end_ns = end_ns < r->start_ns ? r->start_ns : end_ns;
 		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
 	}
 	uint32_t slot = t->slot;
@@ -145,7 +170,7 @@ void txn_end(struct txn *t, uint8_t error, int err_no, uint64_t end_ns)
 void txn_drop(struct txn *t)
 {
 	struct span_rec *r = txn_record(t);
-	if (r) {
+	if (r && claim(r, r->start_ns)) {
 		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
 		arena_discard(process.arena, r);
 	}
@@ -204,15 +229,17 @@ void span_connect_good(const struct rec_addr *peer)
 void span_exit(void)
 {
 	struct arena *a = process.arena;
+	atomic_store(&ended, process.fork_gen + 1);
 	if (!a || atomic_load(&process.open_spans) == 0)
 		return;
-	uint32_t n = atomic_load(&a->slots);
+	uint32_t n = arena_slots(a);
 	for (uint32_t i = 0; i < n; i++) {
 		struct span_rec *r = arena_slot(a, i);
 		if (atomic_load_explicit(&r->state, memory_order_acquire) != SLOT_OPEN || r->pid != process.pid || !r->start_ns)
 			continue;
+		if (!claim(r, real_ns()))
+			continue;
 		r->error = ERR_PROCESS_EXIT;
-		r->end_ns = real_ns();
 		arena_commit(a, r);
 	}
 }

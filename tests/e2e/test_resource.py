@@ -145,7 +145,7 @@ def ratio_writes_its_threshold():
 def each_process_has_its_own_resource():
     with Sandbox() as box:
         app = box.gunicorn("-k", "sync", workers=3)
-        load(app.port, 60, 6, lambda i: ("GET", "/api/pid?i=%d" % i, (), None))
+        load(app.port, 60, 6, lambda i: ("GET", "/api/slow?s=0.05&i=%d" % i, (), None))   # so that one is not enough
         spans = box.recv.wait(60)
         app.stop()
         pids = {s.resource["process.pid"] for s in spans}

@@ -6,7 +6,10 @@ static bool plainly_valid(const unsigned char *p, size_t n)
 {
 	static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
 	for (size_t i = 0; i < n;) {
-		unsigned c = p[i++], more = c < 0x80 ? 0 : c >> 5 == 6 ? 1 : c >> 4 == 14 ? 2 : c >> 3 == 30 ? 3 : 4;
+		unsigned c = p[i++], more = c < 0x80 ? 0 : c >> 5 == 6 ? 1
+		                                       : c >> 4 == 14  ? 2
+		                                       : c >> 3 == 30  ? 3
+		                                                       : 4;
 		if (c == 0 || more == 4 || more > n - i)
 			return false;
 		uint32_t v = more ? c & (0x3fu >> more) : c;

@@ -10,7 +10,8 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harm import *
 
-# The sandbox's runtime directory lies under /dev/shm: these take the default place instead.
+# The sandbox's runtime directory lies under /dev/shm: these take the default place instead, always in a /dev/shm of
+# their own, since what is left in the real one is sent by the next process that finds it.
 DEFAULT = {"REMORA_RUNTIME_DIR": None, "XDG_RUNTIME_DIR": None}
 
 
@@ -65,12 +66,12 @@ def dev_shm_of_somebody_else():
 
 @test
 def proc_is_absent():
-    in_mounts("mount -t tmpfs none /proc")
+    in_mounts("mount -t tmpfs none /dev/shm; mount -t tmpfs none /proc")
 
 
 @test
 def proc_is_read_only_and_sys_too():
-    in_mounts("mount -o remount,bind,ro /proc 2>/dev/null || mount -o ro -t proc none /proc; mount -t tmpfs -o ro none /sys")
+    in_mounts("mount -t tmpfs none /dev/shm; mount -o remount,bind,ro /proc 2>/dev/null || mount -o ro -t proc none /proc; mount -t tmpfs -o ro none /sys")
 
 
 @cases(nonexistent="/nonexistent/x", a_file="/etc/passwd", not_tmpfs="/var/tmp", empty="", relative="some/where",
@@ -155,7 +156,6 @@ SETTINGS = {
     "propagators": {"OTEL_PROPAGATORS": "pigeon"},
     "exporter": {"OTEL_TRACES_EXPORTER": "carrier"},
     "disabled": {"OTEL_SDK_DISABLED": "true"},
-    "nothing_set": {"OTEL_EXPORTER_OTLP_ENDPOINT": None, "OTEL_BSP_SCHEDULE_DELAY": None, "REMORA_RUNTIME_DIR": None},
     "certificate": {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nonexistent", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:1"},
 }
 
@@ -167,6 +167,12 @@ def misconfigured(env):
         start = time.monotonic()
         both(box, ["web", "20", "2"], rc=11, traced_env=env, warning=True)
         check(time.monotonic() - start < 5 * PATIENCE, "took %.1f s" % (time.monotonic() - start))
+
+
+@test
+def nothing_configured():
+    in_mounts("mount -t tmpfs none /dev/shm", spans=0,
+              env={**DEFAULT, "OTEL_EXPORTER_OTLP_ENDPOINT": None, "OTEL_BSP_SCHEDULE_DELAY": None})
 
 
 @cases(hang=Answer(action="hang"), reset=Answer(action="reset"), garbage=Answer(action="garbage"), refused=Answer(status=401),

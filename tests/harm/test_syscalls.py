@@ -1,8 +1,8 @@
 # serial
 """strace of unmodified tools: their own system calls, in order, with and without us.
 
-Allowed more: what the loader does to map us, and one block of our constructor's calls before main. After that nothing: these
-programs do no networking. Breaks on: an fd or a file that is opened for nothing, a thread, a call at exit or in a hook.
+Allowed more: what the loader does to map us, one block of our constructor's calls before main, and one getsockopt(SO_TYPE)
+for each fd number that is read or written (is it a socket?). Beside that nothing: these programs do no networking. Breaks on: an fd or a file that is opened for nothing, a thread, a call at exit or in a hook.
 """
 import difflib
 import os
@@ -64,8 +64,22 @@ def after_loader(calls):
     return calls[last + 1:], last + 1
 
 
+def without_classification(calls):
+    """Less the question whether an fd is a socket: once for each number."""
+    asked, out = set(), []
+    for c in calls:
+        if c[0] == "getsockopt" and "SO_TYPE" in c[2]:
+            fd = c[2].split(",")[0]
+            check(fd not in asked, "fd %s is asked for its type twice" % fd)
+            asked.add(fd)
+        else:
+            out.append(c)
+    return out
+
+
 def same_calls(box, argv):
     (p, plain), (t, traced) = calls_of(box, argv, False), calls_of(box, argv, True)
+    traced = [without_classification(c) for c in traced]
     compare(p, t)
     equal(len(traced), len(plain), "processes")
     more = []
@@ -157,17 +171,19 @@ def counts_of_a_program_that_does_networking():
                 out[c[0]] = out.get(c[0], 0) + 1
             return out
         a, b = counted(plain[0]), counted(traced[0])
-        # an edited request leaves by another call of the same family, and is proved by one SO_COOKIE each
+        # an edited request leaves by another call of the same family; 3 fds are classified and one request is proved
+        # by SO_COOKIE in each exchange; each new connection is asked for its addresses,
+        # and memory that a call has not proved yet is probed with rt_sigprocmask before it is read
         for family in ({"write", "writev", "sendmsg", "sendto"}, {"read", "readv", "recvfrom", "recvmsg"}, {"accept", "accept4"},
                        {"connect"}, {"socket"}, {"close"}):
             x, y = (sum(c.get(k, 0) for k in family) for c in (a, b))
             # the host reads heads byte by byte, and ours are 70 bytes longer
             check(x <= y <= x + 30 + (7000 if "read" in family else 0), "%s: %d became %d" % (sorted(family), x, y))
-        check(b.get("getsockopt", 0) - a.get("getsockopt", 0) <= 400, "getsockopt %d" % b.get("getsockopt", 0))
-        rest = sum(b.values()) - sum(a.values()) - (b.get("getsockopt", 0) - a.get("getsockopt", 0)) - \
-            (b.get("futex", 0) - a.get("futex", 0))
+        check(b.get("getsockopt", 0) - a.get("getsockopt", 0) <= 800, "getsockopt %d" % b.get("getsockopt", 0))
+        grown = {k: n - a.get(k, 0) for k, n in b.items() if n != a.get(k, 0) and k not in ("getsockopt", "futex", "read")}
+        rest = sum(grown.values())
         print("# 100 exchanges: %d calls plain, %d traced" % (sum(a.values()), sum(b.values())))
-        check(rest <= 300, "%d more calls beside getsockopt and futex: %r" % (rest, b))
+        check(rest <= 1000, "%d more calls beside getsockopt and futex: %r" % (rest, grown))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ static void show_bytes(const char *what, const char *s, ssize_t n)
 static void peeks(void)
 {
 	tcp_pair(p);
+	request(p[0], "/peeked");
+	show("peek", recv(p[1], b, 14, MSG_PEEK));
+	serve(p[1], "/peeked");
+	for (int i = 0; i < 3; i++)
+		show("peek of the answer", recv(p[0], b, 300, MSG_PEEK));
+	read_answer(p[0]);
 	request(p[0], "/peek");
 	for (int i = 0; i < 3; i++)
 		show_bytes("peek", b, recv(p[1], b, 14, MSG_PEEK));

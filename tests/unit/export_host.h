@@ -319,14 +319,14 @@ UNUSED static void web_reply(const char *text, unsigned ms, bool close_after)
 }
 
 /* Wait for a condition, at most so long. */
-#define WAIT_FOR(cond, most_ms)                                 \
-	do {                                                        \
-		uint64_t unit_until = mono_ns() + (most_ms) * MS;       \
-		while (!(cond)) {                                       \
-			if (mono_ns() > unit_until)                         \
+#define WAIT_FOR(cond, most_ms)                                                              \
+	do {                                                                                     \
+		uint64_t unit_until = mono_ns() + (most_ms)*MS;                                      \
+		while (!(cond)) {                                                                    \
+			if (mono_ns() > unit_until)                                                      \
 				unit_fail(__FILE__, __LINE__, "waited %d ms for %s", (int)(most_ms), #cond); \
-			usleep(500);                                        \
-		}                                                       \
+			usleep(500);                                                                     \
+		}                                                                                    \
 	} while (0)
 
 #endif

@@ -199,6 +199,41 @@ TEST(exec_joins_ancestor)
 		OK(!grandchild_joins(7, true));
 }
 
+/* root -> daemon -> worker, all of one image; root ends. A program that the worker starts finds the arena. */
+TEST(exec_under_a_daemon_joins)
+{
+	fresh();
+	int result[2], go[2];
+	OK(pipe(result) == 0 && pipe(go) == 0);
+	pid_t root = fork();
+	if (root == 0) {
+		struct arena_ident id = self(7);
+		bool box;
+		struct arena *a = arena_attach(&id, &box);
+		OK(a && box);
+		if (fork())
+			_exit(0);
+		uint8_t instance[16] = {1};
+		char c;
+		OK(read(go[0], &c, 1) == 1);
+		arena_proc_add(a, getpid(), proc_start_time(getpid()), instance, "", 0);
+		if (fork() == 0 && fork() == 0) {
+			struct arena_ident me = self(7), other = self(8);
+			struct arena *b = arena_attach(&me, &box), *d = arena_attach(&other, &box);
+			c = b && d && same(a, b) && !same(a, d) ? 'y' : 'n';
+			OK(write(result[1], &c, 1) == 1);
+			_exit(0);
+		}
+		usleep(500000);
+		_exit(0);
+	}
+	reap(root);
+	char c = 'g';
+	OK(write(go[1], &c, 1) == 1 && read(result[0], &c, 1) == 1);
+	EQ_INT(c, 'y');
+	clean();
+}
+
 TEST(dead_is_not_joined)
 {
 	fresh();

@@ -28,10 +28,11 @@ static uint32_t procs[4];
 
 static void add_processes(void)
 {
-	static const char sane[] = "exe=/usr/sbin/nginx\0comm=nginx\0args=nginx\x1f-g\x1f" "daemon off;\0service_name=edge\0"
-	                           "resource_attributes=service.version=1.2,deployment.environment.name=pro%20d\0ppid=7\0";
+	static const char sane[] = "exe=/usr/sbin/nginx\0comm=nginx\0args=nginx\x1f-g\x1f"
+							   "daemon off;\0service_name=edge\0"
+							   "resource_attributes=service.version=1.2,deployment.environment.name=pro%20d\0ppid=7\0";
 	static const char odd[] = "exe=/tmp/\xff\xc3\x28\0args=a\"\\\x1f\x1f\t\x7f\xe9\0service_name=\xf0\x9f\x90\xa0 \"quoted\"\n\0"
-	                          "resource_attributes=team=%22%5C%0a,%f0%28=\x01,empty=\0ppid=0\0";
+							  "resource_attributes=team=%22%5C%0a,%f0%28=\x01,empty=\0ppid=0\0";
 	uint8_t instance[16];
 	seed = 1;
 	arena = arena_new_anonymous(ARENA_FIRST, 1);
@@ -106,7 +107,9 @@ static void sane(uint32_t i)
 		if (rnd(2))
 			r->status = 0;
 	}
-	put(i, REC_TARGET, r->method == HTTP1_CONNECT ? "e.test:%u" : rnd(4) ? "/a/%u?q=\"\\x" : "http://e.test/%u", rnd(65535));
+	put(i, REC_TARGET, r->method == HTTP1_CONNECT ? "e.test:%u" : rnd(4) ? "/a/%u?q=\"\\x"
+	                                                                     : "http://e.test/%u",
+	    rnd(65535));
 	if (rnd(4))
 		put(i, REC_HOST, rnd(2) ? "shop.test:%u" : "[2001:db8::1]:%u", 1 + rnd(65535));
 	if (rnd(2))

@@ -2,7 +2,8 @@
 #include "exporters/otlp/otlp.h"
 #include "unit.h"
 
-enum { PB, JSON };
+#define PB 0
+#define JSON 1
 
 static struct otlp_reply parse(int json, int success, const char *body, size_t n)
 {
@@ -28,14 +29,14 @@ TEST(answers)
 		{JSON, 1, BODY(""), 0, ""},
 		{JSON, 1, BODY("{}"), 0, ""},
 		{PB, 1, BODY("\x0a\x00"), 0, ""},
-		{PB, 1, BODY("\x0a\x07\x08\x02\x12\x03" "bad"), 2, "bad"},
-		{PB, 1, BODY("\x0a\x05\x12\x03" "bad"), 0, "bad"},
+		{PB, 1, BODY("\x0a\x07\x08\x02\x12\003bad"), 2, "bad"},
+		{PB, 1, BODY("\x0a\x05\x12\003bad"), 0, "bad"},
 		{PB, 1, BODY("\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), 0, ""}, /* -1 */
 		{PB, 1, BODY("\x0a\x0a\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), INT64_MAX, ""},
-		{PB, 1, BODY("\x10\x01\x0a\x02\x08\x05\x1a\x01x\x25" "1234\x29" "12345678"), 5, ""}, /* unknown fields */
-		{PB, 0, BODY("\x08\x03\x12\x03" "bad"), 0, "bad"},
-		{PB, 0, BODY("\x12\x0b" "two\r\n words"), 0, "two words"},
-		{PB, 0, BODY("\x12\x05" "caf\xc3\xa9"), 0, "caf?"},
+		{PB, 1, BODY("\x10\x01\x0a\x02\x08\x05\x1a\x01x\0451234\05112345678"), 5, ""}, /* unknown fields */
+		{PB, 0, BODY("\x08\x03\x12\003bad"), 0, "bad"},
+		{PB, 0, BODY("\x12\013two\r\n words"), 0, "two words"},
+		{PB, 0, BODY("\x12\005caf\xc3\xa9"), 0, "caf?"},
 		{PB, 0, BODY("\x12\x04\x1b[2J"), 0, "?[2J"},
 		{JSON, 1, BODY("{\"partialSuccess\":{\"rejectedSpans\":\"2\",\"errorMessage\":\"bad\"}}"), 2, "bad"},
 		{JSON, 1, BODY("{\"partialSuccess\":{\"rejectedSpans\":2}}"), 2, ""},
@@ -53,7 +54,7 @@ TEST(answers)
 		{JSON, 0, BODY("<html>\n <title>502 Bad Gateway</title>"), 0, "<html> <title>502 Bad Gateway</title>"},
 		{PB, 1, BODY("OK"), 0, ""},
 		{JSON, 1, BODY("OK"), 0, ""},
-		{PB, 0, BODY("\x12\x7f" "short"), 0, ""},
+		{PB, 0, BODY("\x12\177short"), 0, ""},
 		{PB, 0, BODY("\x0b\x0c"), 0, ""},
 		{PB, 0, BODY("\x00\x00"), 0, ""},
 		{PB, 1, BODY("\x0a\x04\x08\x02\x12\x7f"), 0, ""},

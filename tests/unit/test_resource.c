@@ -122,7 +122,7 @@ TEST(given_wins_over_found)
 TEST(one_error_discards_all)
 {
 	static const char *const rows[] = {"good=1,bad=%zz", "good=1,bad=%2", "good=1,bad=%", "good=1,%g0=x", "good=1,bad",
-	                                   "good=1,=x",      "good=1,service.name=s,x"};
+	                                   "good=1,=x", "good=1,service.name=s,x"};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char blob[200];
 		int n = snprintf(blob, sizeof blob, "exe=/x%cresource_attributes=%s", 0, rows[i]);
@@ -147,8 +147,8 @@ TEST(worst_case_sizes)
 {
 	static char blob[60000];
 	for (size_t n = 1; n < 16000; n = n * 2 + 1)
-		for (char fill = 0x1f; fill; fill = fill == 0x1f ? '%' : fill == '%' ? (char)0xff : 0) {
-			char *p = blob;
+		for (int k = 0; k < 3; k++) {
+			char *p = blob, fill = "\x1f%\xff"[k];
 			static const char *const names[] = {"exe", "comm", "args", "service_name"};
 			for (int i = 0; i < 4; i++) {
 				p += sprintf(p, "%s=/", names[i]);
@@ -157,8 +157,8 @@ TEST(worst_case_sizes)
 				*p++ = 0;
 			}
 			p += sprintf(p, "resource_attributes=");
-			for (size_t k = 0; k < n / 2 && k < 900 * 4; k += 4)
-				p += sprintf(p, "%c%c=\xff,", 'a' + (int)(k / 4 % 26), 'a' + (int)(k / 104 % 26));
+			for (size_t m = 0; m < n / 2 && m < 900 * 4; m += 4)
+				p += sprintf(p, "%c%c=\xff,", 'a' + (int)(m / 4 % 26), 'a' + (int)(m / 104 % 26));
 			build_n(blob, (size_t)(p - blob) + 1);
 			EQ_STR(bad, NULL);
 		}
@@ -242,7 +242,7 @@ TEST(containers_in_mountinfo)
 TEST(user_names)
 {
 	static const char passwd[] = "root:x:0:0:root:/root:/bin/bash\n# remark\n::\n:x:7:\nbad:x:33x:\nbad:x::\n"
-	                             "www-data:x:33:33:www:/:/bin/sh\nlate:x:4294967296:\nlast:x:9:";
+								 "www-data:x:33:33:www:/:/bin/sh\nlate:x:4294967296:\nlast:x:9:";
 	static const struct {
 		unsigned uid;
 		const char *want;

@@ -232,8 +232,7 @@ TEST(sampler_arguments)
 	static const struct {
 		const char *arg;
 		bool good;
-	} rows[] = {{"0", 1}, {"1", 1}, {"0.25", 1}, {".5", 1}, {"1.0", 1}, {"1e-3", 1}, {"many", 0}, {"2", 0}, {"-1", 0},
-	            {"0,5", 0}, {"0.5x", 0}, {".", 0}, {"nan", 0}};
+	} rows[] = {{"0", 1}, {"1", 1}, {"0.25", 1}, {".5", 1}, {"1.0", 1}, {"1e-3", 1}, {"many", 0}, {"2", 0}, {"-1", 0}, {"0,5", 0}, {"0.5x", 0}, {".", 0}, {"nan", 0}};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char var[64];
 		snprintf(var, sizeof var, "OTEL_TRACES_SAMPLER_ARG=%s", rows[i].arg);
@@ -270,8 +269,7 @@ TEST(batch_and_queue)
 	static const struct {
 		const char *queue, *batch;
 		unsigned max_queue, max_batch;
-	} rows[] = {{"", "", 0, 512}, {"64", "16", 64, 16}, {"64", "", 64, 64}, {"", "0", 0, 512}, {"10", "20", 10, 10},
-	            {"", "2000000000", 0, 8192}};
+	} rows[] = {{"", "", 0, 512}, {"64", "16", 64, 16}, {"64", "", 64, 64}, {"", "0", 0, 512}, {"10", "20", 10, 10}, {"", "2000000000", 0, 8192}};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		unit_case("%zu", i);
 		fake_env_clear();

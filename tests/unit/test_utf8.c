@@ -23,7 +23,10 @@ static void check_copy(const char *in, size_t n, const char *want, size_t want_n
 
 TEST(repairs)
 {
-#define ROW(in, want) {in, sizeof(in) - 1, want, sizeof(want) - 1}
+#define ROW(in, want)                              \
+	{                                              \
+		in, sizeof(in) - 1, want, sizeof(want) - 1 \
+	}
 	static const struct {
 		const char *in;
 		size_t n;

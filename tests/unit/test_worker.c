@@ -180,7 +180,8 @@ static void refused(const char *answer, unsigned lost)
 TEST(does_not_retry_400)
 {
 	refused("HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-protobuf\r\nContent-Length: 7\r\n\r\n\x08\x03\x12\x03"
-	        "bad", 4);
+	        "bad",
+	        4);
 	OK(strstr(fake_text(), "400") && strstr(fake_text(), "bad"));
 }
 TEST(does_not_retry_500)
@@ -194,7 +195,8 @@ TEST(does_not_follow_redirects)
 TEST(partial_success)
 {
 	refused("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 68\r\n\r\n"
-	        "{\"partialSuccess\":{\"rejectedSpans\":\"3\",\"errorMessage\":\"three bad\"} }", 3);
+	        "{\"partialSuccess\":{\"rejectedSpans\":\"3\",\"errorMessage\":\"three bad\"} }",
+	        3);
 	OK(strstr(fake_text(), "three bad"));
 }
 TEST(a_cut_body_of_a_200_is_no_reason_to_repeat)

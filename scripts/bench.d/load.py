@@ -1,0 +1,184 @@
+"""nginx, Flask and node under load: throughput, CPU time per request, spans against requests."""
+import os
+import re
+import subprocess
+import time
+
+from common import *
+
+
+class Variant:
+    """One program to be measured. `exporter_cpu`: where the thread "remora" is put."""
+
+    def __init__(self, name, program, port=None, exporter_cpu=SERVER_CPU):
+        self.name, self.program, self.port, self.exporter_cpu = name, program, port, exporter_cpu
+        self.slices = []
+
+    def drained(self):
+        """Waits until every request of this program so far has arrived as a span, or nothing arrives any more."""
+        if not self.port:
+            return self.program.count(), 0
+        want = self.program.count()
+        spans = received(self.port)[1]
+        moved = time.monotonic()
+        while spans < want and time.monotonic() - moved < 3 * DELAY_MS / 1000 + 1:
+            time.sleep(0.05)
+            now = received(self.port)[1]
+            if now != spans:
+                spans, moved = now, time.monotonic()
+        return want, spans
+
+
+class Slice:
+    """What one slice of load showed."""
+
+
+def wrk(port, connections, seconds, watch):
+    """Runs wrk; calls watch() meanwhile. (requests, requests per second, CPU share of wrk, complaints)"""
+    with on_cpu(LOAD_CPU):
+        start = time.monotonic()
+        p = subprocess.Popen([tool("wrk"), "-t1", "-c%d" % connections, "-d%ds" % seconds, "http://127.0.0.1:%d/" % port],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = start + seconds + 30
+    while True:
+        pid, status, usage = os.wait4(p.pid, os.WNOHANG)
+        if pid:
+            break
+        if time.monotonic() > deadline:
+            p.kill()
+        watch()
+        time.sleep(0.05)
+    p.returncode = status
+    text = p.stdout.read()
+    p.stdout.close()
+    m = re.search(r"(\d+) requests in ([\d.]+)s", text)
+    if status or not m:
+        raise RuntimeError("wrk: %s" % text)
+    bad = re.findall(r"^\s*(Socket errors.*|Non-2xx.*)$", text, re.M)
+    rate = float(re.search(r"Requests/sec:\s*([\d.]+)", text).group(1))
+    return int(m.group(1)), rate, (usage.ru_utime + usage.ru_stime) / (time.monotonic() - start), bad
+
+
+def busy(cpu):
+    """Seconds that this CPU has worked, and seconds that the hypervisor took from it."""
+    m = re.search(r"^cpu%d (.*)" % cpu, read("/proc/stat"), re.M)
+    t = [int(x) / os.sysconf("SC_CLK_TCK") for x in m.group(1).split()]
+    return t[0] + t[1] + t[2] + t[5] + t[6], t[7]
+
+
+def measure(v, connections, seconds):
+    s = Slice()
+    v.program.place(v.exporter_cpu)
+    requests0, spans0 = v.drained()
+    cpu0 = v.program.cpu()
+    (all0, steal0), start = busy(SERVER_CPU), time.monotonic()
+    _, s.rate, s.wrk, s.bad = wrk(v.program.port, connections, seconds, lambda: v.program.place(v.exporter_cpu))
+    prompt = received(v.port)[1] if v.port else 0
+    (all1, steal1), end, cpu = busy(SERVER_CPU), time.monotonic(), v.program.cpu()
+    mine = difference(cpu, cpu0, False) + (difference(cpu, cpu0, True) if v.exporter_cpu == SERVER_CPU else 0)
+    s.foreign = max(0.0, all1 - all0 - mine / 1e9) / (end - start) + (steal1 - steal0) / (end - start)
+    requests1, spans1 = v.drained()
+    cpu1 = v.program.cpu()
+    n = requests1 - requests0
+    s.requests, s.spans = n, spans1 - spans0
+    s.late = max(0.0, 1 - (prompt - spans0) / n)
+    s.busy = difference(cpu1, cpu0, False) / 1e9 / (n / s.rate)
+    s.worker = difference(cpu1, cpu0, False) / n / 1000
+    s.exporter = difference(cpu1, cpu0, True) / n / 1000
+    s.per_span = difference(cpu1, cpu0, True) / max(1, s.spans) / 1000
+    return s
+
+
+def rounds(variants, connections, opts):
+    for v in variants:      # warm
+        measure(v, connections, 1)
+    for i in range(opts.rounds):
+        for v in (variants if i % 2 == 0 else variants[::-1]):      # a drift hits all alike
+            v.slices.append(measure(v, connections, opts.seconds))
+        say("    round %d of %d: %s" % (i + 1, opts.rounds,
+                                        ", ".join("%s %.0f/s" % (v.name, v.slices[-1].rate) for v in variants)))
+
+
+def table(report, title, variants, connections, opts):
+    base = variants[0]
+    rows, ratios = [], {}
+    for v in variants:
+        rate = [s.rate / b.rate for s, b in zip(v.slices, base.slices)]
+        cpu = [s.worker / b.worker for s, b in zip(v.slices, base.slices)]
+        whole = [(s.worker + s.exporter) / b.worker for s, b in zip(v.slices, base.slices)]
+        ratios[v.name] = median(rate), median(cpu), median([s.per_span for s in v.slices])
+        first = v is base
+        has = any(s.exporter for s in v.slices)
+        rows.append([v.name, "%.0f" % median([s.rate for s in v.slices]), "1" if first else spread(rate),
+                     "%.2f" % median([s.worker for s in v.slices]), "1" if first else spread(cpu),
+                     "%.2f" % median([s.per_span for s in v.slices]) if has else "-",
+                     "1" if first else "%.3f" % median(whole),
+                     "%.0f %%" % (100 * median([s.late for s in v.slices])) if v.port else "-",
+                     "%.2f" % median([s.busy for s in v.slices]), "%.2f" % median([s.wrk for s in v.slices])])
+    report.heading(title)
+    report.table(["", "requests/s", "throughput ratio", "worker us/request", "ratio", "exporter us/span",
+                  "worker + exporter ratio", "sent after the load", "worker busy", "wrk busy"], rows)
+    foreign = median([s.foreign for v in variants for s in v.slices]) if SERVER_CPU != LOAD_CPU else 0
+    report.note("Others had %.0f %% of the servers' core%s." % (
+        100 * foreign, ": NOT QUIET, the numbers are of little worth" if foreign > 0.05 else ""))
+    for v in variants:
+        bad = [b for s in v.slices for b in s.bad]
+        if bad:
+            report.note("%s: wrk says: %s" % (v.name, "; ".join(sorted(set(bad)))))
+        if v.port:
+            requests, spans = v.drained()
+            malformed = received(v.port)[3]
+            lost = requests - spans
+            report.note("%s: %d requests, %d spans%s%s" % (
+                v.name, requests, spans, ", %d lost (%.2f %%)" % (lost, 100 * lost / requests) if lost else "",
+                ", %d messages malformed" % malformed if malformed else ""))
+            if v.name.startswith("remora"):
+                report.goal("%s, %s: spans lost" % (title.split(":")[0], v.name), "0", str(lost), lost == 0)
+    return ratios
+
+
+def run_nginx(report, opts, place):
+    a, b = place.port(), place.port()
+    variants = [Variant("plain", nginx(place, {}, cpu=SERVER_CPU)),
+                Variant("remora", nginx(place, place.remora(a), cpu=SERVER_CPU), a),
+                Variant("remora, exporter on the other core", nginx(place, place.remora(b), cpu=SERVER_CPU), b, LOAD_CPU)]
+    if opts.control:
+        variants.insert(1, Variant("plain again", nginx(place, {}, cpu=SERVER_CPU)))
+    rounds(variants, 16, opts)
+    r = table(report, "nginx: 1 worker, 12-byte file, wrk -c16", variants, 16, opts)
+    same, other = r["remora"], r["remora, exporter on the other core"]
+    report.goal("nginx throughput, exporter on the other core", ">= 0.95", "%.3f" % other[0], other[0] >= 0.95)
+    report.goal("nginx worker CPU a request, exporter on the other core", "<= 1.08", "%.3f" % other[1], other[1] <= 1.08)
+    report.goal("nginx worker CPU a request, exporter on the same core", "<= 1.08", "%.3f" % same[1], same[1] <= 1.08)
+    report.goal("exporter CPU a span (other core)", "<= 1 us", "%.2f us" % other[2], other[2] <= 1)
+    report.goal("exporter CPU a span (same core)", "<= 1 us", "%.2f us" % same[2], same[2] <= 1)
+
+
+def run_flask(report, opts, place):
+    import setups
+    sdk = setups.python()
+    a, b = place.port(), place.port()
+    variants = [Variant("plain", flask(place, {}, cpu=SERVER_CPU)),
+                Variant("remora", flask(place, place.remora(a), cpu=SERVER_CPU), a)]
+    if opts.control:
+        variants.insert(1, Variant("plain again", flask(place, {}, cpu=SERVER_CPU)))
+    if sdk:
+        variants.append(Variant("OpenTelemetry SDK", flask(place, exporting("http://127.0.0.1:%d" % b), SERVER_CPU, True), b))
+    rounds(variants, 4, opts)
+    r = table(report, "Flask: gunicorn gthread, 1 worker, 4 threads, wrk -c4", variants, 4, opts)
+    report.goal("Flask throughput", ">= 0.98", "%.3f" % r["remora"][0], r["remora"][0] >= 0.98)
+
+
+def run_node(report, opts, place):
+    import setups
+    sdk = setups.node()
+    a, b = place.port(), place.port()
+    variants = [Variant("plain", node(place, {}, cpu=SERVER_CPU)),
+                Variant("remora", node(place, place.remora(a), cpu=SERVER_CPU), a)]
+    if opts.control:
+        variants.insert(1, Variant("plain again", node(place, {}, cpu=SERVER_CPU)))
+    if sdk:
+        variants.append(Variant("OpenTelemetry SDK", node(place, exporting("http://127.0.0.1:%d" % b), SERVER_CPU, True), b))
+    rounds(variants, 16, opts)
+    r = table(report, "node: http.createServer, wrk -c16", variants, 16, opts)
+    report.goal("node throughput", ">= 0.94", "%.3f" % r["remora"][0], r["remora"][0] >= 0.94)
