@@ -4,28 +4,41 @@ import re
 import subprocess
 import time
 
+import setups
 from common import *
 
 
-class Variant:
-    """One program to be measured. `exporter_cpu`: where the thread "remora" is put."""
+RENEW = 3       # rounds between new processes
 
-    def __init__(self, name, program, port=None, exporter_cpu=SERVER_CPU):
-        self.name, self.program, self.port, self.exporter_cpu = name, program, port, exporter_cpu
-        self.slices = []
+
+class Variant:
+    """One program to be measured. `start` makes it; `exporter_cpu`: where the thread "remora" is put."""
+
+    def __init__(self, name, start, port=None, exporter_cpu=SERVER_CPU):
+        self.name, self.start, self.port, self.exporter_cpu = name, start, port, exporter_cpu
+        self.slices, self.program = [], None
+        self.earlier = self.lost = 0
+
+    def renew(self):
+        """Another process, for where it lies in memory and how its threads settle are worth some percent."""
+        if self.program:
+            self.earlier = self.drained()[0]
+            self.program.stop()
+        self.program = self.start()
 
     def drained(self):
-        """Waits until every request of this program so far has arrived as a span, or nothing arrives any more."""
+        """Requests and spans so far, when all have arrived or nothing arrives any more."""
+        want = self.earlier + self.program.count()
         if not self.port:
-            return self.program.count(), 0
-        want = self.program.count()
+            return want, 0
         spans = received(self.port)[1]
         moved = time.monotonic()
-        while spans < want and time.monotonic() - moved < 3 * DELAY_MS / 1000 + 1:
+        while spans < want - self.lost and time.monotonic() - moved < 3 * DELAY_MS / 1000 + 1:
             time.sleep(0.05)
             now = received(self.port)[1]
             if now != spans:
                 spans, moved = now, time.monotonic()
+        self.lost = want - spans
         return want, spans
 
 
@@ -60,23 +73,31 @@ def wrk(port, connections, seconds, watch):
 
 
 def busy(cpu):
-    """Seconds that this CPU has worked, and seconds that the hypervisor took from it."""
+    """Seconds that this CPU has worked, or was taken away by the hypervisor."""
     m = re.search(r"^cpu%d (.*)" % cpu, read("/proc/stat"), re.M)
     t = [int(x) / os.sysconf("SC_CLK_TCK") for x in m.group(1).split()]
-    return t[0] + t[1] + t[2] + t[5] + t[6], t[7]
+    return t[0] + t[1] + t[2] + t[5] + t[6] + t[7]
 
 
-def measure(v, connections, seconds):
+def spent(v, receiver):
+    """Seconds of CPU on (the servers' core, the other core) that are ours"""
+    cpu = v.program.cpu()
+    both = [sum(c for k, c in cpu.items() if not k[1]) / 1e9, sum(receiver.cpu().values()) / 1e9]
+    both[v.exporter_cpu != SERVER_CPU] += sum(c for k, c in cpu.items() if k[1]) / 1e9
+    both[1] += sum(os.times()[:4])
+    return both
+
+
+def measure(v, connections, seconds, receiver):
     s = Slice()
     v.program.place(v.exporter_cpu)
     requests0, spans0 = v.drained()
     cpu0 = v.program.cpu()
-    (all0, steal0), start = busy(SERVER_CPU), time.monotonic()
+    core0, mine0, start = (busy(SERVER_CPU), busy(LOAD_CPU)), spent(v, receiver), time.monotonic()
     _, s.rate, s.wrk, s.bad = wrk(v.program.port, connections, seconds, lambda: v.program.place(v.exporter_cpu))
     prompt = received(v.port)[1] if v.port else 0
-    (all1, steal1), end, cpu = busy(SERVER_CPU), time.monotonic(), v.program.cpu()
-    mine = difference(cpu, cpu0, False) + (difference(cpu, cpu0, True) if v.exporter_cpu == SERVER_CPU else 0)
-    s.foreign = max(0.0, all1 - all0 - mine / 1e9) / (end - start) + (steal1 - steal0) / (end - start)
+    core1, mine1, took = (busy(SERVER_CPU), busy(LOAD_CPU)), spent(v, receiver), time.monotonic() - start
+    s.foreign = [max(0.0, (core1[i] - core0[i]) - (mine1[i] - mine0[i])) / took for i in (0, 1)]
     requests1, spans1 = v.drained()
     cpu1 = v.program.cpu()
     n = requests1 - requests0
@@ -89,17 +110,19 @@ def measure(v, connections, seconds):
     return s
 
 
-def rounds(variants, connections, opts):
-    for v in variants:      # warm
-        measure(v, connections, 1)
+def rounds(place, variants, connections, opts):
     for i in range(opts.rounds):
+        if i % RENEW == 0:
+            for v in variants:
+                v.renew()
+                measure(v, connections, 1, place.receiver)      # warm
         for v in (variants if i % 2 == 0 else variants[::-1]):      # a drift hits all alike
-            v.slices.append(measure(v, connections, opts.seconds))
+            v.slices.append(measure(v, connections, opts.seconds, place.receiver))
         say("    round %d of %d: %s" % (i + 1, opts.rounds,
                                         ", ".join("%s %.0f/s" % (v.name, v.slices[-1].rate) for v in variants)))
 
 
-def table(report, title, variants, connections, opts):
+def table(report, title, variants, opts):
     base = variants[0]
     rows, ratios = [], {}
     for v in variants:
@@ -118,9 +141,10 @@ def table(report, title, variants, connections, opts):
     report.heading(title)
     report.table(["", "requests/s", "throughput ratio", "worker us/request", "ratio", "exporter us/span",
                   "worker + exporter ratio", "sent after the load", "worker busy", "wrk busy"], rows)
-    foreign = median([s.foreign for v in variants for s in v.slices]) if SERVER_CPU != LOAD_CPU else 0
-    report.note("Others had %.0f %% of the servers' core%s." % (
-        100 * foreign, ": NOT QUIET, the numbers are of little worth" if foreign > 0.05 else ""))
+    if SERVER_CPU != LOAD_CPU:
+        foreign = [median([s.foreign[i] for v in variants for s in v.slices]) for i in (0, 1)]
+        report.note("Other programs had %.0f %% of the servers' core and %.0f %% of the other%s." % (
+            100 * foreign[0], 100 * foreign[1], ": NOT QUIET, these numbers are of little worth" if max(foreign) > 0.05 else ""))
     for v in variants:
         bad = [b for s in v.slices for b in s.bad]
         if bad:
@@ -137,15 +161,20 @@ def table(report, title, variants, connections, opts):
     return ratios
 
 
+def with_control(variants, opts):
+    if opts.control:
+        variants.insert(1, Variant("plain again", variants[0].start))
+    return variants
+
+
 def run_nginx(report, opts, place):
     a, b = place.port(), place.port()
-    variants = [Variant("plain", nginx(place, {}, cpu=SERVER_CPU)),
-                Variant("remora", nginx(place, place.remora(a), cpu=SERVER_CPU), a),
-                Variant("remora, exporter on the other core", nginx(place, place.remora(b), cpu=SERVER_CPU), b, LOAD_CPU)]
-    if opts.control:
-        variants.insert(1, Variant("plain again", nginx(place, {}, cpu=SERVER_CPU)))
-    rounds(variants, 16, opts)
-    r = table(report, "nginx: 1 worker, 12-byte file, wrk -c16", variants, 16, opts)
+    variants = with_control([
+        Variant("plain", lambda: nginx(place, {}, cpu=SERVER_CPU)),
+        Variant("remora", lambda: nginx(place, place.remora(a), cpu=SERVER_CPU), a),
+        Variant("remora, exporter on the other core", lambda: nginx(place, place.remora(b), cpu=SERVER_CPU), b, LOAD_CPU)], opts)
+    rounds(place, variants, 16, opts)
+    r = table(report, "nginx: 1 worker, 12-byte file, wrk -c16", variants, opts)
     same, other = r["remora"], r["remora, exporter on the other core"]
     report.goal("nginx throughput, exporter on the other core", ">= 0.95", "%.3f" % other[0], other[0] >= 0.95)
     report.goal("nginx worker CPU a request, exporter on the other core", "<= 1.08", "%.3f" % other[1], other[1] <= 1.08)
@@ -154,31 +183,22 @@ def run_nginx(report, opts, place):
     report.goal("exporter CPU a span (same core)", "<= 1 us", "%.2f us" % same[2], same[2] <= 1)
 
 
-def run_flask(report, opts, place):
-    import setups
-    sdk = setups.python()
+def with_sdk(report, opts, place, host, sdk, connections, title):
     a, b = place.port(), place.port()
-    variants = [Variant("plain", flask(place, {}, cpu=SERVER_CPU)),
-                Variant("remora", flask(place, place.remora(a), cpu=SERVER_CPU), a)]
-    if opts.control:
-        variants.insert(1, Variant("plain again", flask(place, {}, cpu=SERVER_CPU)))
+    variants = with_control([Variant("plain", lambda: host(place, {}, cpu=SERVER_CPU)),
+                             Variant("remora", lambda: host(place, place.remora(a), cpu=SERVER_CPU), a)], opts)
     if sdk:
-        variants.append(Variant("OpenTelemetry SDK", flask(place, exporting("http://127.0.0.1:%d" % b), SERVER_CPU, True), b))
-    rounds(variants, 4, opts)
-    r = table(report, "Flask: gunicorn gthread, 1 worker, 4 threads, wrk -c4", variants, 4, opts)
-    report.goal("Flask throughput", ">= 0.98", "%.3f" % r["remora"][0], r["remora"][0] >= 0.98)
+        url = "http://127.0.0.1:%d" % b
+        variants.append(Variant("OpenTelemetry SDK", lambda: host(place, exporting(url), cpu=SERVER_CPU, sdk=True), b))
+    rounds(place, variants, connections, opts)
+    return table(report, title, variants, opts)["remora"][0]
+
+
+def run_flask(report, opts, place):
+    r = with_sdk(report, opts, place, flask, setups.python(), 4, "Flask: gunicorn gthread, 1 worker, 4 threads, wrk -c4")
+    report.goal("Flask throughput", ">= 0.98", "%.3f" % r, r >= 0.98)
 
 
 def run_node(report, opts, place):
-    import setups
-    sdk = setups.node()
-    a, b = place.port(), place.port()
-    variants = [Variant("plain", node(place, {}, cpu=SERVER_CPU)),
-                Variant("remora", node(place, place.remora(a), cpu=SERVER_CPU), a)]
-    if opts.control:
-        variants.insert(1, Variant("plain again", node(place, {}, cpu=SERVER_CPU)))
-    if sdk:
-        variants.append(Variant("OpenTelemetry SDK", node(place, exporting("http://127.0.0.1:%d" % b), SERVER_CPU, True), b))
-    rounds(variants, 16, opts)
-    r = table(report, "node: http.createServer, wrk -c16", variants, 16, opts)
-    report.goal("node throughput", ">= 0.94", "%.3f" % r["remora"][0], r["remora"][0] >= 0.94)
+    r = with_sdk(report, opts, place, node, setups.node(), 16, "node: http.createServer, wrk -c16")
+    report.goal("node throughput", ">= 0.94", "%.3f" % r, r >= 0.94)

@@ -1,10 +1,11 @@
 /*
  * Copying memory that another thread may be writing at this moment. The caller finds out afterwards, by a serial, and
- * throws the copy away; until then it is bytes without meaning.
+ * throws the copy away; until then it is bytes without meaning. What the caller reads after it is read after it.
  */
 #ifndef REMORA_RACY_H
 #define REMORA_RACY_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ __attribute__((unused, noinline, no_sanitize("thread"))) static void racy_copy(v
 		*(volatile word *)o = *(const volatile word *)p;
 	while (n--)
 		*o++ = *p++;
+	atomic_thread_fence(memory_order_acquire);
 }
 
 #endif

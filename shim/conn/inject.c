@@ -57,7 +57,6 @@ static void write_headers(struct text *t, const struct span_ctx *c, const struct
 	if ((config.propagators & PROP_BAGGAGE) && c->baggage.n && !h->n_baggage) {
 		uint32_t before = t->n;
 		line(t, "baggage", c->baggage.p, c->baggage.n);
-		atomic_thread_fence(memory_order_acquire);
 		if (c->parent.t && !span_ref_valid(c->parent)) /* it ended while we copied */
 			t->n = before;
 	}

@@ -8,7 +8,7 @@
 #include <netinet/tcp.h>
 
 /* The connection is no more; anything else (EAGAIN, EINTR, EFAULT ...) says nothing about it. */
-static bool fatal(int err)
+bool io_fatal(int err)
 {
 	return err == ECONNRESET || err == EPIPE || err == ETIMEDOUT || err == ECONNABORTED || err == EHOSTUNREACH ||
 	       err == ENETUNREACH || err == ENETDOWN || err == ECONNREFUSED;
@@ -87,7 +87,7 @@ void on_so_error(int fd, int err)
 		return;
 	if (c->connecting)
 		connect_failed(c, err, ERR_ERRNO);
-	else if (fatal(err))
+	else if (io_fatal(err))
 		http_failed(c, err);
 	conn_unlock(c, fd);
 }
@@ -113,7 +113,7 @@ static void connect_abandoned(struct conn *c, int fd)
 
 static void rx_failed(struct conn *c, int err)
 {
-	if (!fatal(err))
+	if (!io_fatal(err))
 		return;
 	if (c->connecting)
 		connect_failed(c, err, ERR_ERRNO);
@@ -122,7 +122,7 @@ static void rx_failed(struct conn *c, int err)
 
 void tx_failed(struct conn *c, int err)
 {
-	if (!fatal(err))
+	if (!io_fatal(err))
 		return;
 	if (c->connecting)
 		connect_failed(c, err, ERR_ERRNO);

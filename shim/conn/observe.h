@@ -19,6 +19,7 @@ void on_rx_unseen(int fd, ssize_t r, int err);
 void tx_failed(struct conn *c, int err);       /* locked; for inject.c */
 void on_control(const struct msghdr *m);       /* after recvmsg: fds may have come with it */
 
+bool io_fatal(int err); /* is the connection no more? Pure */
 void on_socket(int fd, int domain, int type);  /* after */
 void on_accept(int fd, const struct sockaddr *peer, socklen_t n); /* after; peer may be NULL */
 void on_listen(int fd);                        /* after */

@@ -36,6 +36,13 @@
 		errno = err;                            \
 	} while (0)
 
+/* A call that failed: EAGAIN and its like, the usual ones, say nothing of the connection. */
+#define OBSERVE_FAILURE(fd, call)                                                       \
+	do {                                                                                \
+		if (io_fatal(errno) && fd_conn(fd_peek(fd)) && guard_room(&thread_self))        \
+			OBSERVE(call);                                                              \
+	} while (0)
+
 #define SOCKADDR_OF(arg) ((arg).__sockaddr__)
 #define TO_MSGHDR(to, len) ((to).__sockaddr__ ? &(struct msghdr){.msg_name = (void *)(uintptr_t)(to).__sockaddr__, .msg_namelen = (len)} : NULL)
 
@@ -160,7 +167,7 @@ static inline void polling(void)
 		if (r >= 0)                                       \
 			OBSERVE_BYTES(fd, observer; export_thread_poke_late()); \
 		else                                              \
-			OBSERVE(on_rx(fd, NULL, 0, -1, err, 0));      \
+			OBSERVE_FAILURE(fd, on_rx(fd, NULL, 0, -1, err, 0)); \
 		return r;                                         \
 	}
 
@@ -173,7 +180,7 @@ static inline void polling(void)
 			if (r >= 0)                                   \
 				OBSERVE_BYTES(fd, observer);              \
 			else                                          \
-				OBSERVE(on_tx(fd, NULL, -1, err));        \
+				OBSERVE_FAILURE(fd, on_tx(fd, NULL, -1, err)); \
 		}                                                 \
 		return r;                                         \
 	}
@@ -205,7 +212,7 @@ static inline void polling(void)
 		if (r >= 0)                                                                         \
 			OBSERVE_BYTES(fd, observer);                                                    \
 		else                                                                                \
-			OBSERVE(on_tx(fd, NULL, -1, err));                                              \
+			OBSERVE_FAILURE(fd, on_tx(fd, NULL, -1, err));                                  \
 		return r;                                                                           \
 	}
 

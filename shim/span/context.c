@@ -81,7 +81,6 @@ static struct txn_ref the_only_one(void)
 static bool copy(struct txn_ref r, struct txn *out)
 {
 	racy_copy(out, r.t, sizeof *out);
-	atomic_thread_fence(memory_order_acquire);
 	return span_ref_valid(r);
 }
 
@@ -214,7 +213,6 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 			racy_copy(c->state, p.carry, p.tracestate_n);
 			c->tracestate = (struct slice){c->state, p.tracestate_n};
 			c->baggage = (struct slice){p.carry + CARRY_TRACESTATE, p.baggage_n};
-			atomic_thread_fence(memory_order_acquire);
 			valid = span_ref_valid(r);
 		}
 		if (!valid) {

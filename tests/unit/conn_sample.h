@@ -6,6 +6,7 @@
 #define REMORA_CONN_SAMPLE_H
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "config.h"
 #include "conn/http.h"
 #include "conn/inject.h"
@@ -145,7 +146,7 @@ SAMPLE unsigned sample_take(struct sample *out, unsigned cap)
 		OK(rec_view(process.arena, slot, scratch, &v));
 		memset(&out[n], 0, sizeof out[n]);
 		memcpy(&out[n].rec, v.rec, sizeof out[n].rec);
-		if (v.str[REC_TARGET].n < sizeof out[n].target)
+		if (v.str[REC_TARGET].n && v.str[REC_TARGET].n < sizeof out[n].target)
 			memcpy(out[n].target, v.str[REC_TARGET].p, v.str[REC_TARGET].n);
 		if (v.str[REC_TRACESTATE].n && v.str[REC_TRACESTATE].n < sizeof out[n].state)
 			memcpy(out[n].state, v.str[REC_TRACESTATE].p, v.str[REC_TRACESTATE].n);
