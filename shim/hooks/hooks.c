@@ -55,21 +55,6 @@ static __attribute__((noinline)) void unseen_bytes(int fd, struct thread *t)
 
 /* ---- observers that need a look at the arguments first ---- */
 
-static void observe_recvmsg(int fd, struct msghdr *m, ssize_t r, int err, int flags)
-{
-	if (r >= 0 && m->msg_controllen)
-		on_control(m);
-	/* A result flag may say MSG_TRUNC of a datagram; only the asked-for flag throws bytes of a stream away. */
-	on_rxv(fd, m->msg_iov, (int)m->msg_iovlen, r, err, flags);
-}
-
-static void observe_recvmmsg(int fd, struct mmsghdr *m, int r, int err, int flags)
-{
-	(void)err;
-	for (int i = 0; i < r; i++)
-		observe_recvmsg(fd, &m[i].msg_hdr, m[i].msg_len, 0, flags);
-}
-
 static void observe_sendmmsg(int fd, struct mmsghdr *m, int r, int err)
 {
 	(void)err;
@@ -247,6 +232,40 @@ static inline void polling(void)
 	}
 
 #define SPECIAL(...)
+
+/* Messages may bring fds, whatever the socket they come by is to us. */
+static void observe_message(int fd, struct msghdr *m, ssize_t n, int flags)
+{
+	if (m->msg_controllen)
+		OBSERVE(on_control(m));
+	/* A result flag may say MSG_TRUNC of a datagram; only the asked-for flag throws bytes of a stream away. */
+	if (__builtin_expect(watched(fd), 0))
+		OBSERVE_BYTES(fd, on_rxv(fd, m->msg_iov, (int)m->msg_iovlen, n, err, flags); export_thread_poke_late());
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags);
+EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	ssize_t r = REAL(recvmsg)(fd, m, flags);
+	if (!atomic_load_explicit(&process.active, memory_order_relaxed))
+		return r;
+	if (r >= 0)
+		observe_message(fd, m, r, flags);
+	else
+		OBSERVE_FAILURE(fd, on_rx(fd, NULL, 0, -1, err, 0));
+	return r;
+}
+
+EXPORT int recvmmsg(int fd, struct mmsghdr *m, unsigned count, int flags, struct timespec *timeout);
+EXPORT int recvmmsg(int fd, struct mmsghdr *m, unsigned count, int flags, struct timespec *timeout)
+{
+	int r = REAL(recvmmsg)(fd, m, count, flags, timeout);
+	if (!atomic_load_explicit(&process.active, memory_order_relaxed))
+		return r;
+	for (int i = 0; i < r; i++)
+		observe_message(fd, &m[i].msg_hdr, m[i].msg_len, flags);
+	return r;
+}
 
 #pragma GCC diagnostic ignored "-Wredundant-decls"
 

@@ -12,7 +12,7 @@ BEGIN {
 	may["shim/crash"] = "shim/span shim/base"
 	# lifecycle and the exporter thread tie all together
 	may["shim"]       = "shim/hooks shim/conn shim/proto shim/span shim/crash shim/base exporters/abi.h"
-	may["exporters"]  = "shim/span shim/proto shim/base"
+	may["exporters"]  = "shim/span shim/proto shim/base shim/crash/record.h"
 
 	# Libraries, and the only files that know them.
 	only["curl/"]      = "^exporters/http[_a-z]*[.][ch]$"

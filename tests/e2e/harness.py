@@ -297,6 +297,8 @@ class Sandbox:
             uid = pwd.getpwnam(user).pw_uid
             os.chown(self.dir, uid, -1)
             os.chown(self.runtime, uid, -1)
+        if receiver is None:        # a well one: on a busy machine the last spans may take more than half a second
+            env.setdefault("REMORA_EXIT_WAIT_MS", "5000")
         self.recv = receiver if receiver is not None else Receiver()
         self.hosts, self._env, self._stack = [], env, contextlib.ExitStack()
 
