@@ -44,6 +44,12 @@ struct export_host {
 	_Atomic uint64_t *deadline_ns; /* CLOCK_MONOTONIC: a flush or stop must be answered by then */
 	void (*flushed)(void);         /* answer to REQUEST_FLUSH (resets it to NONE) */
 	/*
+	 * The lease, by the shim's hand: it is taken before this object is loaded, for of a hundred workers that see the
+	 * first record at once one shall load it. As arena_lease_try and arena_lease_release; NULL = call those.
+	 */
+	bool (*lease_try)(struct arena *a, bool *takeover);
+	void (*lease_release)(struct arena *a);
+	/*
 	 * Text to the host's stderr, only while that is still the file it was at the program's start and no raw terminal;
 	 * whole or not at all for text below PIPE_BUF. False = not written.
 	 */

@@ -38,13 +38,26 @@ static void log_start(const struct worker *w)
 	}
 }
 
+static bool lease_try(const struct export_host *host, bool *takeover)
+{
+	return host->lease_try ? host->lease_try(host->arena, takeover) : arena_lease_try(host->arena, takeover);
+}
+
+static void lease_release(const struct export_host *host)
+{
+	if (host->lease_release)
+		host->lease_release(host->arena);
+	else
+		arena_lease_release(host->arena);
+}
+
 static enum export_end run(const struct export_host *host)
 {
 	struct arena *a = host->arena;
 	bool takeover = false;
 	for (;;) {
 		bool again = takeover;
-		if (!arena_lease_try(a, &takeover))
+		if (!lease_try(host, &takeover))
 			return EXPORT_NO_LEASE;
 		takeover |= again;
 		enum export_end end = EXPORT_UNFIT;
@@ -57,7 +70,7 @@ static enum export_end run(const struct export_host *host)
 		}
 		if (w)
 			worker_delete(w);
-		arena_lease_release(a);
+		lease_release(host);
 		if (end == EXPORT_STOPPED && atomic_load(host->request) == REQUEST_STOP && *host->dir && is_last(a) && is_empty(a))
 			arena_unlink(a, host->dir);
 		/* A record that was committed while we made up our mind saw a live exporter and woke nobody. */

@@ -20,6 +20,7 @@
 #endif
 
 #define STACK (512 * 1024)
+#define SLOTS_AT_START 4096
 #define PARK_NS 500000000u    /* a fork waits so long for us to stand aside */
 #define LATE_NS 1000000000u   /* records may wait so long for a safe place */
 #define RETRY_NS 1000000000u  /* after a thread could not be made */
@@ -97,6 +98,18 @@ static bool write_stderr(const char *text, size_t n)
 	return stderr_write(text, n, own_files);
 }
 
+/* Taken before the library is loaded, then handed over. Our thread's own. */
+static bool lease_held, lease_takeover;
+
+static bool lease_try(struct arena *a, bool *takeover)
+{
+	if (!lease_held)
+		return arena_lease_try(a, takeover);
+	lease_held = false;
+	*takeover = lease_takeover;
+	return true;
+}
+
 static struct export_host host = {
 	.version = EXPORT_ABI,
 	.env = config.env,
@@ -108,6 +121,8 @@ static struct export_host host = {
 	.request = &request,
 	.deadline_ns = &deadline_ns,
 	.flushed = flushed,
+	.lease_try = lease_try,
+	.lease_release = arena_lease_release,
 	.stderr_write = write_stderr,
 };
 
@@ -146,9 +161,16 @@ static void *thread_main(void *arg)
 	own_files = sys3(SYS_prctl, PR_GET_SECCOMP, 0, 0) == 0 &&
 	            sys3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
 	/* The starter has put us into our own time. */
-	bool good = load();
+	lease_held = arena_lease_try(host.arena, &lease_takeover);
+	/* A busy server fills the first slots while the library is loaded. */
+	while (lease_held && arena_slots(host.arena) < SLOTS_AT_START && arena_grow(host.arena))
+		;
+	bool good = lease_held && load();
 	run_leave();
-	int why = good ? entry(&host) : EXPORT_UNFIT;
+	int why = good ? entry(&host) : lease_held ? EXPORT_UNFIT : EXPORT_NO_LEASE;
+	if (lease_held) /* nobody took it over from us */
+		arena_lease_release(host.arena);
+	lease_held = false;
 	atomic_store(&leaves, 2);
 	sys_futex_wake(&leaves, INT_MAX);
 	atomic_store(&request, REQUEST_NONE);

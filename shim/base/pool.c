@@ -9,33 +9,43 @@ static uint64_t word(void *p, uint64_t old)
 	return ((old >> ADDRESS_BITS) + 1) << ADDRESS_BITS | (uintptr_t)p >> 6;
 }
 
-static void push(struct pool *p, void *first, void *last)
+static void push(struct pool *p, void *object)
 {
 	uint64_t old = atomic_load_explicit(&p->head, memory_order_relaxed);
 	do
-		atomic_store_explicit((_Atomic(void *) *)last, ADDRESS(old), memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(&p->head, &old, word(first, old), memory_order_release,
+		atomic_store_explicit((_Atomic(void *) *)object, ADDRESS(old), memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&p->head, &old, word(object, old), memory_order_release,
 	                                              memory_order_relaxed));
 }
 
-/* More memory: one object for the caller, the rest for the list. */
-static void *refill(struct pool *p)
+/*
+ * Memory that was never an object: its chunk is touched as far as it is used. `fresh` is the next object's address >> 6
+ * and the number of objects left behind it; 0 left: a new chunk is mapped by whoever needs it.
+ */
+static void *take_fresh(struct pool *p)
 {
-	if (atomic_fetch_add_explicit(&p->mapped, p->chunk, memory_order_relaxed) + p->chunk > p->max) {
+	for (;;) {
+		uint64_t old = atomic_load_explicit(&p->fresh, memory_order_acquire);
+		if (old >> ADDRESS_BITS) {
+			uint64_t next = ((old >> ADDRESS_BITS) - 1) << ADDRESS_BITS | ((uintptr_t)ADDRESS(old) + p->size) >> 6;
+			if (atomic_compare_exchange_weak_explicit(&p->fresh, &old, next, memory_order_acq_rel, memory_order_acquire))
+				return ADDRESS(old);
+			continue;
+		}
+		if (atomic_fetch_add_explicit(&p->mapped, p->chunk, memory_order_relaxed) + p->chunk > p->max)
+			break;
+		char *m = sys_map(p->chunk);
+		if (!m)
+			break;
+		uint64_t n = p->chunk / p->size;
+		if (atomic_compare_exchange_strong(&p->fresh, &old, (n - 1) << ADDRESS_BITS | ((uintptr_t)m + p->size) >> 6))
+			return m;
+		/* Another thread mapped one meanwhile. */
+		sys_unmap(m, p->chunk);
 		atomic_fetch_sub_explicit(&p->mapped, p->chunk, memory_order_relaxed);
-		return NULL;
 	}
-	char *m = sys_map(p->chunk);
-	if (!m) {
-		atomic_fetch_sub_explicit(&p->mapped, p->chunk, memory_order_relaxed);
-		return NULL;
-	}
-	size_t n = p->chunk / p->size;
-	for (size_t i = 1; i + 1 < n; i++)
-		*(void **)(m + i * p->size) = m + (i + 1) * p->size;
-	if (n > 1)
-		push(p, m + p->size, m + (n - 1) * p->size);
-	return m;
+	atomic_fetch_sub_explicit(&p->mapped, p->chunk, memory_order_relaxed);
+	return NULL;
 }
 
 /* Somebody else may have it already, and write to it: then the tag of the head has changed. */
@@ -50,7 +60,7 @@ void *pool_get(struct pool *p)
 	for (;;) {
 		void *o = ADDRESS(old);
 		if (!o)
-			return refill(p);
+			return take_fresh(p);
 		void *next = link_of(o);
 		if (atomic_compare_exchange_weak_explicit(&p->head, &old, word(next, old), memory_order_acquire,
 		                                          memory_order_acquire))
@@ -60,5 +70,5 @@ void *pool_get(struct pool *p)
 
 void pool_put(struct pool *p, void *object)
 {
-	push(p, object, object);
+	push(p, object);
 }

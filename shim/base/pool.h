@@ -16,7 +16,8 @@ struct pool {
 	uint32_t chunk; /* bytes mapped at a time */
 	size_t max;     /* bytes in all; beyond it pool_get fails */
 	_Atomic size_t mapped;
-	_Atomic uint64_t head; /* address >> 6 in the low 42 bits, tag against ABA above */
+	_Atomic uint64_t head;  /* address >> 6 in the low 42 bits, tag against ABA above */
+	_Atomic uint64_t fresh; /* address >> 6, objects left in the newest chunk above */
 };
 
 #define POOL(object_size, chunk_size, max_bytes) {.size = ((object_size) + 63) & ~63u, .chunk = (chunk_size), .max = (max_bytes)}

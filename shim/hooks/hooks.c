@@ -46,6 +46,26 @@
 #define SOCKADDR_OF(arg) ((arg).__sockaddr__)
 #define TO_MSGHDR(to, len) ((to).__sockaddr__ ? &(struct msghdr){.msg_name = (void *)(uintptr_t)(to).__sockaddr__, .msg_namelen = (len)} : NULL)
 
+/* Which connection an fd was before a call that may have waited: closed and reused meanwhile, its bytes are another's. */
+struct stamp {
+	uintptr_t word;
+	uint32_t serial;
+};
+
+static inline struct stamp stamp(int fd)
+{
+	struct stamp s = {fd_peek(fd), 0};
+	if (fd_conn(s.word))
+		s.serial = __atomic_load_n(&fd_conn(s.word)->serial, __ATOMIC_RELAXED);
+	return s;
+}
+
+static inline bool moved(int fd, struct stamp before)
+{
+	struct stamp now = stamp(fd);
+	return before.word != FD_UNKNOWN && (now.word != before.word || now.serial != before.serial);
+}
+
 static __attribute__((noinline)) void unseen_bytes(int fd, struct thread *t)
 {
 	struct conn *c = fd_conn(fd_peek(fd));
@@ -146,8 +166,9 @@ static inline void polling(void)
 	EXPORT ret name params;                               \
 	EXPORT ret name params                                \
 	{                                                     \
+		struct stamp s_ = stamp(fd);                      \
 		ret r = REAL(name) args;                          \
-		if (__builtin_expect(!watched(fd), 1))            \
+		if (__builtin_expect(!watched(fd), 1) || moved(fd, s_)) \
 			return r;                                     \
 		if (r >= 0)                                       \
 			OBSERVE_BYTES(fd, observer; export_thread_poke_late()); \

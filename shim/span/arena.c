@@ -49,7 +49,8 @@ void slot_push(struct arena *a, uint32_t i)
 	do {
 		atomic_store_explicit(&r->next, (uint32_t)h, memory_order_relaxed);
 		want = (h & ~(uint64_t)UINT32_MAX) | i;
-	} while (!atomic_compare_exchange_weak_explicit(&a->free_head, &h, want, memory_order_release, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&a->free_head, &h, want, memory_order_release,
+	                                                memory_order_relaxed));
 }
 
 uint32_t slot_more_new(struct arena *a)
@@ -95,7 +96,8 @@ struct span_rec *arena_open(struct arena *a, int pid)
 		return NULL;
 	}
 	struct span_rec *r = arena_slot(a, i);
-	memset((char *)r + offsetof(struct span_rec, cont), 0, offsetof(struct span_rec, var) - offsetof(struct span_rec, cont));
+	const size_t from = offsetof(struct span_rec, cont), to = offsetof(struct span_rec, var);
+	memset((char *)r + from, 0, to - from);
 	r->cont = SLOT_NONE;
 	r->pid = pid;
 	atomic_store_explicit(&r->next, SLOT_NONE, memory_order_relaxed);
@@ -134,6 +136,20 @@ static void put_bytes(const struct arena *a, struct put *w, const void *from, ui
 		p += k;
 		n -= k;
 	}
+}
+
+static struct put put_after(const struct arena *a, struct span_rec *r, uint32_t have)
+{
+	struct put w = {r->var, REC_VAR_FIRST, r->cont};
+	while (have > w.room) {
+		have -= w.room;
+		w.at += w.room;
+		w.room = 0;
+		put_step(a, &w);
+	}
+	w.at += have;
+	w.room -= have;
+	return w;
 }
 
 /* Continue the chain until it has room for `want` bytes or no slot is free. Returns the room; 0: chain forged. */
@@ -184,16 +200,7 @@ static __attribute__((noinline)) bool put_long(struct arena *a, struct span_rec 
 	if (n > room - have - 4)
 		n = room - have - 4;
 
-	struct put w = {r->var, REC_VAR_FIRST, r->cont};
-	uint32_t skip = have;
-	while (skip > w.room) {
-		skip -= w.room;
-		w.at += w.room;
-		w.room = 0;
-		put_step(a, &w);
-	}
-	w.at += skip;
-	w.room -= skip;
+	struct put w = put_after(a, r, have);
 	uint8_t head[4] = {(uint8_t)tag};
 	uint16_t len = (uint16_t)n;
 	memcpy(head + 2, &len, 2);
@@ -219,6 +226,23 @@ bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice
 	atomic_signal_fence(memory_order_seq_cst);
 	r->var_len = have + 4 + n;
 	return true;
+}
+
+bool rec_append(struct arena *a, struct span_rec *r, struct slice s)
+{
+	uint32_t have = r->var_len, n = s.n;
+	if (have > REC_VAR_MAX)
+		return put_cut(a, r);
+	if (n > REC_VAR_MAX - have)
+		n = REC_VAR_MAX - have;
+	uint32_t room = REC_VAR_FIRST;
+	if (have + n > REC_VAR_FIRST && (room = chain_reach(a, r, have + n)) < have + n)
+		n = room > have ? room - have : 0;
+	struct put w = put_after(a, r, have);
+	put_bytes(a, &w, s.p, n);
+	atomic_signal_fence(memory_order_seq_cst);
+	r->var_len = have + n;
+	return n == s.n || put_cut(a, r);
 }
 
 /* ---- handing over ---- */
@@ -250,13 +274,16 @@ static __attribute__((noinline)) void wake_sleeper(struct arena *a, uint32_t pen
 void arena_commit(struct arena *a, struct span_rec *r)
 {
 	uint32_t i = arena_index(a, r);
-	atomic_store_explicit(&r->state, SLOT_DONE, memory_order_release);
+	uint8_t kind = r->kind;
+	/* At exit one thread ends what another may be ending: only once onto the list. */
+	if (!slot_move(r, SLOT_OPEN, SLOT_DONE))
+		return;
 	uint32_t h = atomic_load_explicit(&a->done_head, memory_order_relaxed);
 	do
 		atomic_store_explicit(&r->next, h, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak_explicit(&a->done_head, &h, i, memory_order_seq_cst, memory_order_relaxed));
 	uint32_t pending = atomic_fetch_add(&a->pending, 1) + 1;
-	arena_count(a, COUNT_SPANS, 1);
+	arena_count(a, kind == SPAN_TEXT ? COUNT_TEXTS : COUNT_SPANS, 1);
 	uint32_t sleep = atomic_load(&a->sleep);
 	if (unlikely(sleep != AWAKE))
 		wake_sleeper(a, pending, sleep);

@@ -19,42 +19,50 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC 0x61726f6d65722e31u
-#define ARENA_LAYOUT 1 /* change with any change of the layout: processes of different builds do not share */
+#define ARENA_LAYOUT 2 /* change with any change of the layout: processes of different builds do not share */
 #define ARENA_PROCS 512
-#define ARENA_FIRST (512 * 1024)         /* bytes of slots at creation; the exporter grows it up to max_slots */
+#define ARENA_FIRST (512 * 1024)            /* bytes of slots at creation; the exporter grows it up to max_slots */
 #define ARENA_DEFAULT_MAX (8 * 1024 * 1024) /* REMORA_ARENA_BYTES */
 
-enum counter { /* names in arena_counter_name(); shown by REMORA_LOG=debug and later as metrics */
-	COUNT_SPANS,            /* records committed */
-	COUNT_DROP_FULL,        /* no free slot */
-	COUNT_DROP_PIPELINE,    /* more requests outstanding on a connection than are followed */
-	COUNT_DROP_TABLE,       /* fd beyond the table, or no memory for a connection */
-	COUNT_OPAQUE_PROTOCOL,  /* connections: not HTTP/1 */
-	COUNT_OPAQUE_BROKEN,    /* framing broke in mid-stream */
-	COUNT_OPAQUE_UPGRADE,   /* CONNECT, 101 */
-	COUNT_OPAQUE_HEAD,      /* head over 64 KiB or no buffer for a partial one */
-	COUNT_OPAQUE_BUSY,      /* two threads in one connection at once, and no time to wait */
-	COUNT_OPAQUE_UNSEEN,    /* bytes passed that we were not shown (splice, MSG_TRUNC, fork in mid-message) */
-	COUNT_NOT_INJECTED,     /* request head not whole in one write, or not provably a socket of ours */
-	COUNT_CUT,              /* records with strings cut */
-	COUNT_SENT,             /* exporter: spans accepted, summed over destinations */
-	COUNT_DROP_QUEUE,       /* exporter: a destination's queue was full */
-	COUNT_DROP_REFUSED,     /* exporter: the destination refused them (4xx, partial success) */
-	COUNT_DROP_EXPIRED,     /* exporter: retries used up */
-	COUNT_DROP_BAD,         /* exporter: records that did not check out */
+/* Names in arena_counter_name(); shown by REMORA_LOG=debug and later as metrics */
+enum counter {
+	COUNT_SPANS,           /* records committed */
+	COUNT_DROP_FULL,       /* no free slot */
+	COUNT_DROP_PIPELINE,   /* more requests outstanding on a connection than are followed */
+	COUNT_DROP_TABLE,      /* fd beyond the table, or no memory for a connection */
+	COUNT_OPAQUE_PROTOCOL, /* connections: not HTTP/1 */
+	COUNT_OPAQUE_BROKEN,   /* framing broke in mid-stream */
+	COUNT_OPAQUE_UPGRADE,  /* CONNECT, 101 */
+	COUNT_OPAQUE_HEAD,     /* head over 64 KiB or no buffer for a partial one */
+	COUNT_OPAQUE_BUSY,     /* two threads in one connection at once, and no time to wait */
+	COUNT_OPAQUE_UNSEEN,   /* bytes passed that we were not shown (splice, MSG_TRUNC, fork in mid-message) */
+	COUNT_NOT_INJECTED,    /* request head not whole in one write, or not provably a socket of ours */
+	COUNT_CUT,             /* records with strings cut */
+	COUNT_SENT,            /* exporter: spans accepted, summed over destinations */
+	COUNT_DROP_QUEUE,      /* exporter: a destination's queue was full */
+	COUNT_DROP_REFUSED,    /* exporter: the destination refused them (4xx, partial success) */
+	COUNT_DROP_EXPIRED,    /* exporter: retries used up */
+	COUNT_DROP_BAD,        /* exporter: records that did not check out */
+	COUNT_TEXTS,           /* records of text committed */
+	COUNT_DROP_TEXT,       /* writes to fd 2 that were not kept: too much waits already */
 	COUNT_MAX = 32,
 };
 
-enum proc_used { PROC_FREE, PROC_VALID = 2, PROC_GONE /* its image was replaced by exec */ };
+enum proc_used {
+	PROC_FREE,
+	PROC_VALID = 2,
+	PROC_GONE, /* its image was replaced by exec */
+};
 
-struct arena_proc { /* written by its process before the first record that names it, then constant until freed */
+/* Written by its process before the first record that names it, then constant until freed */
+struct arena_proc {
 	_Atomic uint32_t used; /* enum proc_used, or PROC_WRITER | pid of who is writing it */
 	int32_t pid;
-	uint64_t start;        /* clock ticks after boot, /proc/PID/stat field 22; 0 if it could not be read */
-	uint64_t pid_ns;       /* in which the pid counts; 0 unknown: such a process is never judged dead */
-	uint32_t blob;         /* first slot (SLOT_MORE) of its description, see arena_proc_add */
+	uint64_t start;  /* clock ticks after boot, /proc/PID/stat field 22; 0 if it could not be read */
+	uint64_t pid_ns; /* in which the pid counts; 0 unknown: such a process is never judged dead */
+	uint32_t blob;   /* first slot (SLOT_MORE) of its description, see arena_proc_add */
 	uint32_t blob_len;
-	uint8_t instance[16];  /* random: service.instance.id */
+	uint8_t instance[16]; /* random: service.instance.id */
 };
 #define PROC_WRITER 0x80000000u
 
@@ -68,15 +76,15 @@ struct arena {
 	uint8_t boot_id[16];
 	int32_t root_pid;
 	uint32_t uid;
-	_Atomic uint32_t warned;      /* bits of messages that the tree has printed already */
-	_Atomic uint32_t dead;        /* its file was unlinked or taken over as an orphan: new processes must not join */
+	_Atomic uint32_t warned; /* bits of messages that the tree has printed already */
+	_Atomic uint32_t dead;   /* its file was unlinked or taken over as an orphan: new processes must not join */
 
 	/*
 	 * Lease: the owner's tid, a futex that the kernel marks FUTEX_OWNER_DIED when that thread is gone. No pthread
 	 * mutex: glibc links those through pointers in the mutex itself, which here any process of the tree could forge.
 	 */
 	_Atomic uint32_t lease __attribute__((aligned(64)));
-	_Atomic uint32_t lease_tid;   /* whom the next three describe; differs from `lease` while they are written */
+	_Atomic uint32_t lease_tid; /* whom the next three describe; differs from `lease` while they are written */
 	_Atomic int32_t lease_pid;
 	_Atomic uint64_t lease_start, lease_ns;
 	/* Of the lease's owner alone. */
@@ -85,13 +93,16 @@ struct arena {
 	uint32_t sweep_at, wake_seen, held_seen;
 	uint64_t held_due;
 
-	_Atomic uint64_t free_head __attribute__((aligned(64))); /* low 32: slot, high 32: tag against ABA */
-	_Atomic uint32_t fresh;   /* slots from here on were never used */
-	_Atomic uint32_t done_head __attribute__((aligned(64))); /* newest first */
-	_Atomic uint32_t pending; /* records committed and not yet drained; a kill may make it a little wrong for a while */
-	_Atomic uint32_t wake;    /* futex the exporter sleeps on; bumped by whoever wakes it */
-	_Atomic uint32_t sleep;   /* enum arena_sleep */
-	_Atomic uint32_t batch;   /* wake a timed sleeper at this many pending */
+	/* Low 32: slot, high 32: tag against ABA. */
+	_Atomic uint64_t free_head __attribute__((aligned(64)));
+	_Atomic uint32_t fresh; /* slots from here on were never used */
+
+	/* Newest first. */
+	_Atomic uint32_t done_head __attribute__((aligned(64)));
+	_Atomic uint32_t pending;  /* committed and not yet drained; a kill may make it a little wrong for a while */
+	_Atomic uint32_t wake;     /* futex the exporter sleeps on; bumped by whoever wakes it */
+	_Atomic uint32_t sleep;    /* enum arena_sleep */
+	_Atomic uint32_t batch;    /* wake a timed sleeper at this many pending */
 	_Atomic uint32_t held_gen; /* counts arena_hold() */
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
@@ -143,6 +154,8 @@ static inline uint32_t arena_index(const struct arena *a, const struct span_rec 
 struct span_rec *arena_open(struct arena *a, int pid);
 /* Append a string; false: cut (REC_CUT set). Strings already there stay. */
 bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice s);
+/* Append to the bytes of a SPAN_TEXT; false: cut. */
+bool rec_append(struct arena *a, struct span_rec *r, struct slice s);
 /* Hand over: end_ns is set. Wakes a sleeping exporter as its sleep demands (the only system call). */
 void arena_commit(struct arena *a, struct span_rec *r);
 /* Give back without exporting. */
@@ -178,7 +191,7 @@ bool arena_lease_alive(const struct arena *a);
  * arena_sweep(.., true). What was wanted of the exporter by arena_wake() before is to be looked at now.
  */
 bool arena_lease_try(struct arena *a, bool *takeover);
-/* By the thread that took it (the kernel watches one lease per thread). Records it has taken wait for the next owner. */
+/* By the thread that took it (the kernel watches one lease per thread). What it has taken waits for the next owner. */
 void arena_lease_release(struct arena *a);
 
 /*
@@ -212,7 +225,7 @@ void arena_wake(struct arena *a); /* any context: for requests that are not reco
  * scratch (REC_VAR_MAX bytes). False: malformed. Result slices borrow from the slot or from scratch.
  */
 struct rec_view {
-	const struct span_rec *rec; /* the slot: checked, but still shared */
+	const struct span_rec *rec;    /* the slot: checked, but still shared */
 	struct slice str[REC_TAG_MAX]; /* by tag; p NULL = absent */
 	const struct arena_proc *proc; /* NULL: not in the table */
 	uint32_t scratch_used;         /* 0: every slice borrows from the slot */
@@ -225,8 +238,8 @@ uint32_t arena_proc_blob(const struct arena *a, const struct arena_proc *p, char
 
 struct arena_ident { /* who asks */
 	int pid;
-	uint64_t start;  /* proc_start_time(pid) */
-	int root_pid;    /* what a forked child inherited; own pid if it is an exec'd image */
+	uint64_t start; /* proc_start_time(pid) */
+	int root_pid;   /* what a forked child inherited; own pid if it is an exec'd image */
 	uint64_t root_start;
 	uint64_t hash;
 	uint32_t max_bytes;

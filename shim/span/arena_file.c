@@ -80,8 +80,8 @@ int dir_open(const char *dir)
 static char *reserve(size_t *bytes)
 {
 	for (; *bytes >= SMALLEST; *bytes = (*bytes / 2) & ~(ARENA_GRAIN - 1)) {
-		long r = sys6(SYS_mmap, 0, (long)(LOCAL_ROOM + *bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		              0);
+		long r = sys6(SYS_mmap, 0, (long)(LOCAL_ROOM + *bytes), PROT_NONE,
+		              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (r > 0 || r < -4095)
 			return (char *)r;
 	}
@@ -152,7 +152,9 @@ static size_t grains(size_t bytes)
 static size_t wanted_size(uint32_t max)
 {
 	size_t bytes = grains(max);
-	return bytes < SMALLEST ? SMALLEST : bytes > LARGEST ? LARGEST : bytes;
+	if (bytes < SMALLEST)
+		return SMALLEST;
+	return bytes > LARGEST ? LARGEST : bytes;
 }
 
 static size_t first_part(size_t bytes)

@@ -134,7 +134,8 @@ static bool all_dead(const struct arena *a, const struct arena_self *me)
 	proc_table_dead(a, me->pid_ns, dead);
 	for (uint32_t i = 0; i < ARENA_PROCS; i++) {
 		uint32_t used = atomic_load(&a->procs[i].used);
-		if (used == PROC_VALID && !a->pid_ns && !a->procs[i].pid_ns) /* nobody knew his namespace: the numbers must do */
+		/* Nobody knew his namespace: the numbers must do. */
+		if (used == PROC_VALID && !a->pid_ns && !a->procs[i].pid_ns)
 			dead[i] = !proc_alive(a->procs[i].pid, a->procs[i].start);
 		if (used != PROC_FREE && used != PROC_GONE && !dead[i])
 			return false;

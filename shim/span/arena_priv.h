@@ -33,10 +33,10 @@ static inline bool slot_move(struct span_rec *r, uint32_t from, uint32_t to)
 }
 
 /* arena.c */
-uint32_t slot_pop(struct arena *a);              /* SLOT_NONE: full. The slot is still SLOT_FREE. */
-void slot_push(struct arena *a, uint32_t i);     /* marks it SLOT_FREE */
+uint32_t slot_pop(struct arena *a);                    /* SLOT_NONE: full. The slot is still SLOT_FREE. */
+void slot_push(struct arena *a, uint32_t i);           /* marks it SLOT_FREE */
 void slot_free_chain(struct arena *a, uint32_t *head); /* continuations; *head follows, so that a kill loses one */
-void slot_release(struct arena *a, uint32_t i);  /* a record with its continuations */
+void slot_release(struct arena *a, uint32_t i);        /* a record with its continuations */
 uint32_t slot_more_new(struct arena *a);
 
 /* arena_proc.c */
@@ -61,7 +61,7 @@ bool ready_recover(struct arena *a); /* what earlier owners left; true if there 
 #define ARENA_GRAIN ((size_t)64 * 1024) /* a multiple of every page size */
 #define ARENA_NAME_MAX 128
 #define POPULATE_WRITE 23 /* MADV_POPULATE_WRITE, Linux 5.14 */
-struct arena_self { /* what must be equal to share */
+struct arena_self {       /* what must be equal to share */
 	uint64_t pid_ns;
 	uint8_t boot_id[16];
 	uint32_t uid;

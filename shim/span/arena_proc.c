@@ -100,11 +100,10 @@ void boot_id_read(uint8_t id[16])
 	read_small("/proc/sys/kernel/random/boot_id", text, sizeof text);
 	for (int i = 0, n = 0; text[i] && n < 32; i++) {
 		char c = text[i];
-		int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-		if (v >= 0) {
-			id[n / 2] = (uint8_t)(id[n / 2] << 4 | v);
-			n++;
-		}
+		if (c == '-')
+			continue;
+		id[n / 2] = (uint8_t)(id[n / 2] << 4 | (c <= '9' ? c - '0' : c - 'a' + 10));
+		n++;
 	}
 }
 

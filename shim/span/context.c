@@ -159,15 +159,12 @@ void span_ctx_server(struct span_ctx *c, const struct http1_head *h)
 			c->tracestate = (struct slice){c->state, (uint32_t)tracestate_join(h->tracestate, h->n_tracestate, c->state,
 			                                                                   sizeof c->state)};
 	} else {
-		uint8_t root[16];
+		uint64_t root[2];
 		memcpy(root, in.trace_id, 16);
 		new_trace(c);
-		for (int i = 0; i < 16; i++) {
-			if (root[i]) { /* a load balancer's X-Ray root without a parent: its trace, our root */
-				memcpy(c->trace_id, root, 16);
-				c->flags = 0;
-				break;
-			}
+		if (root[0] | root[1]) { /* a load balancer's X-Ray root without a parent: its trace, our root */
+			memcpy(c->trace_id, root, 16);
+			c->flags = 0;
 		}
 	}
 	ids_span(c->span_id);

@@ -5,6 +5,7 @@
 
 /* ---- names ---- */
 
+/* clang-format off */
 #define E(x) {x, #x}
 static const struct {
 	int number;
@@ -20,6 +21,7 @@ static const struct {
 	E(ENODATA), E(ETIME), E(ECOMM), E(EBADMSG), E(EREMOTEIO),
 };
 #undef E
+/* clang-format on */
 
 const char *rec_error_name(uint8_t error, int err_no)
 {
@@ -86,6 +88,10 @@ const char *arena_counter_name(enum counter c)
 		return "dropped.expired";
 	case COUNT_DROP_BAD:
 		return "dropped.malformed";
+	case COUNT_TEXTS:
+		return "texts";
+	case COUNT_DROP_TEXT:
+		return "dropped.text";
 	case COUNT_MAX:
 		break;
 	}
@@ -93,6 +99,10 @@ const char *arena_counter_name(enum counter c)
 }
 
 /* ---- reading ---- */
+
+/* Shared memory may change under us: what was read into x is not read again. */
+#define LOOK_ONCE(x) __asm__ volatile("" \
+	                                  : "+r"(x))
 
 /* The stream of several slots, put together. 0: broken chain. */
 static bool gather(const struct arena *a, const struct span_rec *r, uint32_t len, char *to)
@@ -117,11 +127,14 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 		return false;
 	const struct span_rec *r = arena_slot(a, slot);
 	uint32_t state = slot_state(a, slot), len = r->var_len;
-	__asm__ volatile("" : "+r"(len)); /* one look: it may change under us */
+	LOOK_ONCE(len);
 	if ((state != SLOT_TAKEN && state != SLOT_DONE) || len > REC_VAR_MAX)
 		return false;
-	if (r->kind < SPAN_SERVER || r->kind > SPAN_CONNECT || r->method > HTTP1_PATCH || r->error > ERR_TIMEOUT ||
-	    r->status > 999 || r->minor > 9)
+	uint8_t kind = r->kind;
+	LOOK_ONCE(kind);
+	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && kind != SPAN_TEXT)
+		return false;
+	if (r->method > HTTP1_PATCH || r->error > ERR_TIMEOUT || r->status > 999 || r->minor > 9)
 		return false;
 	const struct rec_addr *addr[2] = {&r->peer, &r->local};
 	for (int i = 0; i < 2; i++)
@@ -130,7 +143,7 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 
 	*out = (struct rec_view){.rec = r};
 	uint16_t proc = r->proc;
-	__asm__ volatile("" : "+r"(proc));
+	LOOK_ONCE(proc);
 	if (proc < ARENA_PROCS && a->procs[proc].pid == r->pid) {
 		uint32_t used = atomic_load_explicit(&a->procs[proc].used, memory_order_acquire);
 		if (used == PROC_VALID || used == PROC_GONE)
@@ -143,13 +156,18 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 		out->scratch_used = len;
 		p = scratch;
 	}
+	if (kind == SPAN_TEXT) {
+		out->str[REC_TEXT] = (struct slice){p, len};
+		return true;
+	}
 	for (uint32_t at = 0; at < len;) {
 		uint16_t n;
 		if (len - at < 4)
 			return false;
 		uint8_t tag = (uint8_t)p[at];
 		memcpy(&n, p + at + 2, 2);
-		__asm__ volatile("" : "+r"(n), "+r"(tag));
+		LOOK_ONCE(n);
+		LOOK_ONCE(tag);
 		at += 4;
 		if (n > len - at)
 			return false;

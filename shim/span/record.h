@@ -30,6 +30,9 @@ enum span_kind {
 	SPAN_SERVER = 1, /* HTTP server */
 	SPAN_CLIENT,     /* HTTP client */
 	SPAN_CONNECT,    /* a connect that failed before any byte */
+	/* No span: text that the program wrote to fd `err_no`. `var` is the bytes, without tags; trace_id and span_id are
+	 * those of the thread's open request, or zero; start_ns is its time. */
+	SPAN_TEXT = 16,
 };
 
 /* error.type when there is no status code that says it; names in rec_error_name(). */
@@ -53,6 +56,7 @@ enum rec_tag { /* of the strings */
 	REC_TRACESTATE,  /* of the span: what came in, or what we began */
 	REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
 	REC_ROUTE,
+	REC_TEXT, /* rec_view's name for the bytes of a SPAN_TEXT */
 	REC_TAG_MAX,
 };
 
@@ -63,6 +67,7 @@ enum rec_bits {
 	REC_PARENT_REMOTE = 8,
 	REC_REQ_BODY = 16,  /* req_size is meaningful: a request body was seen */
 	REC_RESP_BODY = 32, /* resp_size likewise */
+	REC_MERGED = 64,    /* text: of several writes */
 };
 
 struct rec_addr {

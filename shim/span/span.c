@@ -36,12 +36,23 @@ static bool claim(struct span_rec *r, uint64_t end_ns)
 	return __atomic_compare_exchange_n(&r->end_ns, &none, end_ns, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
+static void open_less(void)
+{
+	atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+}
+
 static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint64_t start_ns)
 {
 	struct arena *a = is_ended() ? NULL : process_arena();
-	struct span_rec *r = a ? arena_open(a, process.pid) : NULL;
-	if (!r)
+	if (!a)
 		return NULL;
+	/* Counted before: behind the stores to a slot that another core had last, a locked add waits for all of them. */
+	atomic_fetch_add_explicit(&process.open_spans, 1, memory_order_relaxed);
+	struct span_rec *r = arena_open(a, process.pid);
+	if (!r) {
+		open_less();
+		return NULL;
+	}
 	r->tid = thread_id(&thread_self);
 	r->proc = process_index(a);
 	r->kind = kind;
@@ -56,7 +67,6 @@ static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint
 		r->bits |= REC_AMBIGUOUS;
 	if (c->tracestate.n)
 		rec_put(a, r, REC_TRACESTATE, c->tracestate);
-	atomic_fetch_add_explicit(&process.open_spans, 1, memory_order_relaxed);
 	return r;
 }
 
@@ -142,9 +152,10 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 
 static void release(struct txn *t)
 {
-	atomic_fetch_add_explicit(&t->serial, 1, memory_order_release);
+	/* In this order: who finds it as the only open one finds the serial of an open one. */
 	if (t->kind == SPAN_SERVER)
 		context_closed(t);
+	atomic_fetch_add_explicit(&t->serial, 1, memory_order_release);
 	context_carry_free(t->carry);
 	t->carry = NULL;
 	pool_put(&txns, t);
@@ -159,7 +170,7 @@ void txn_end(struct txn *t, uint8_t error, int err_no, uint64_t end_ns)
 		r->status = t->status;
 		r->error = error;
 		r->err_no = err_no;
-		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+		open_less();
 	}
 	uint32_t slot = t->slot;
 	release(t); /* before the commit: whoever reads the record may already see the next request */
@@ -171,7 +182,7 @@ void txn_drop(struct txn *t)
 {
 	struct span_rec *r = txn_record(t);
 	if (r && claim(r, r->start_ns)) {
-		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+		open_less();
 		arena_discard(process.arena, r);
 	}
 	release(t);
@@ -200,7 +211,7 @@ void span_connect_failed(const struct rec_addr *peer, int err, uint8_t error, ui
 	struct span_rec *r = record_open(SPAN_CONNECT, &c, start_ns);
 	if (!r)
 		return;
-	atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+	open_less(); /* held, not open */
 	r->peer = *peer;
 	r->error = error;
 	r->err_no = err;

@@ -1,7 +1,7 @@
 /*
- * An arena in which somebody hostile has written. The input is laid over a good one, piece by piece {u16 where in words,
- * u8 length, bytes}, so that most of it stays plausible. Whatever it says, reading, draining, sweeping, producing and
- * giving back stay inside the mapping and end: as memory shared with other processes, and as a file found at the start.
+ * An arena in which somebody hostile has written. The input is laid over a good one, piece by piece {u16 where in
+ * words, u8 length, bytes}, so that most of it stays plausible. Whatever it says, reading, draining, sweeping, producing
+ * and giving back stay inside the mapping and end: as memory shared with other processes, and as a file found at the start.
  */
 #include "fuzz.h"
 #include "span/arena.h"
@@ -99,6 +99,8 @@ static void produce(struct arena *a, uint32_t round)
 	r->kind = SPAN_CLIENT;
 	rec_put(a, r, REC_TARGET, (struct slice){image, round * 37 % 3000});
 	rec_put(a, r, REC_HOST, (struct slice){image, round * 11 % 300});
+	if (round % 7 == 0)
+		rec_append(a, r, (struct slice){image, round * 53 % 2000});
 	if (round % 5 == 0)
 		arena_discard(a, r);
 	else if (round % 5 == 1)

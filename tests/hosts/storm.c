@@ -17,11 +17,8 @@ static void tick(int sig)
 		bad |= read(pipefd[0], &c, 1) != 1 || c != 'x';
 	if (hits % 16 == 0) {
 		int fd = dup(pair[0]);
-		if (fd >= 0) {
-			bad |= close(fd) != 0;
-			errno = 0;
-			bad |= close(fd) != -1 || errno != EBADF;
-		}
+		if (fd >= 0)
+			bad |= close(fd) != 0; /* once: a second close could hit what the other thread just opened */
 	}
 	if (hits % 64 == 0) {
 		int s[2];

@@ -18,12 +18,9 @@ static uint16_t enter(struct arena *a)
 	uint8_t instance[16] = {1};
 	uint64_t now = mono_ns();
 	memcpy(instance + 8, &now, 8);
-	static const char blob[] = "exe=/usr/bin/test\0comm=test\0args=a long text so that two slots are needed for the whole of "
-	                           "it .................................................................................. "
-	                           ".................................................................................... "
-	                           ".................................................................................... "
-	                           ".................................................................................... "
-	                           "....................................................................................";
+	char blob[700]; /* two slots */
+	memset(blob, 'x', sizeof blob);
+	blob[sizeof blob - 1] = 0;
 	return (uint16_t)arena_proc_add(a, getpid(), proc_start_time(getpid()), instance, blob, sizeof blob);
 }
 
@@ -210,9 +207,9 @@ TEST(open_requests_of_the_dead_are_told)
 		sample_open(a, 1, 0)->proc = proc;
 		struct span_rec *r = sample_open(a, 2, 0);
 		r->proc = proc;
-		r->state = SLOT_DONE; /* killed before it reached the list */
+		r->state = SLOT_DONE;    /* killed before it reached the list */
 		arena_open(a, getpid()); /* killed before it was anything */
-		sample_open(a, 3, 800); /* killed before it knew its index */
+		sample_open(a, 3, 800);  /* killed before it knew its index */
 		kill(getpid(), SIGKILL);
 	}
 	struct span_rec *mine = sample_open(a, 9, 0);
@@ -251,186 +248,6 @@ TEST(exec_ends_requests)
 	static char scratch[REC_VAR_MAX];
 	struct rec_view v;
 	OK(rec_view(a, out[0], scratch, &v) && v.proc == &a->procs[before]);
-}
-
-/* ---- the lease ---- */
-
-static pid_t owner(struct arena *a, void (*then)(struct arena *))
-{
-	pid_t pid = fork();
-	if (pid)
-		return pid;
-	bool takeover;
-	OK(arena_lease_try(a, &takeover));
-	then(a);
-	_exit(0);
-}
-
-static void wait_for_ever(struct arena *a)
-{
-	(void)a;
-	for (;;)
-		pause();
-}
-
-static void become_sleep(struct arena *a)
-{
-	(void)a;
-	usleep(100000);
-	execlp("sleep", "sleep", "100", (char *)NULL);
-}
-
-static void release(struct arena *a)
-{
-	arena_lease_release(a);
-}
-
-static void *take_and_end(void *arg)
-{
-	bool takeover;
-	OK(arena_lease_try(arg, &takeover) && !takeover);
-	return NULL;
-}
-
-static void await_lease(struct arena *a, bool want)
-{
-	for (int i = 0; i < 5000 && arena_lease_alive(a) != want; i++)
-		usleep(1000);
-	EQ_INT(arena_lease_alive(a), want);
-}
-
-TEST(lease_of_one)
-{
-	struct arena *a = arena_new_anonymous(MB, 1);
-	bool takeover;
-	OK(!arena_lease_alive(a));
-	OK(arena_lease_try(a, &takeover) && !takeover && arena_lease_alive(a));
-	OK(!arena_lease_try(a, &takeover));
-	arena_lease_release(a);
-	OK(!arena_lease_alive(a));
-	pid_t pid = owner(a, release);
-	reap(pid, 0);
-	OK(!arena_lease_alive(a));
-	OK(arena_lease_try(a, &takeover) && !takeover);
-	pid_t other = fork();
-	if (other == 0)
-		_exit(arena_lease_try(a, &takeover));
-	reap(other, 0);
-}
-
-TEST(lease_after_kill)
-{
-	struct arena *a = arena_new_anonymous(MB, 1);
-	bool takeover;
-	pid_t pid = owner(a, wait_for_ever);
-	await_lease(a, true);
-	OK(!arena_lease_try(a, &takeover));
-	kill(pid, SIGKILL);
-	await_lease(a, false); /* no wait(): the kernel's mark, not the parent's */
-	OK(arena_lease_try(a, &takeover) && takeover);
-	reap(pid, -1);
-}
-
-TEST(lease_after_exec)
-{
-	struct arena *a = arena_new_anonymous(MB, 1);
-	bool takeover;
-	pid_t pid = owner(a, become_sleep);
-	await_lease(a, true);
-	await_lease(a, false);
-	OK(arena_lease_try(a, &takeover) && takeover);
-	EQ_INT(waitpid(pid, NULL, WNOHANG), 0);
-	kill(pid, SIGKILL);
-	reap(pid, -1);
-}
-
-TEST(lease_after_thread_end)
-{
-	struct arena *a = arena_new_anonymous(MB, 1);
-	bool takeover;
-	pthread_t t;
-	for (int i = 0; i < 20; i++) {
-		pthread_create(&t, NULL, take_and_end, a);
-		pthread_join(t, NULL);
-		await_lease(a, false);
-		OK(arena_lease_try(a, &takeover) && takeover);
-		arena_lease_release(a);
-	}
-}
-
-/* The kernel did not mark it: pid and start time decide. */
-TEST(lease_without_mark)
-{
-	struct arena *a = arena_new_anonymous(MB, 1);
-	bool takeover;
-	pid_t pid = owner(a, wait_for_ever);
-	await_lease(a, true);
-	while (a->lease_tid == 0)
-		usleep(100);
-	kill(pid, SIGKILL);
-	reap(pid, -1);
-	a->lease = a->lease_tid;
-	OK(arena_lease_try(a, &takeover) && takeover);
-	/* Somebody who lives, with another start time. */
-	arena_lease_release(a);
-	a->lease = a->lease_tid = 1;
-	a->lease_pid = getppid();
-	a->lease_start = 1;
-	OK(arena_lease_try(a, &takeover) && takeover);
-	arena_lease_release(a);
-	a->lease = a->lease_tid = 1;
-	a->lease_pid = getppid();
-	a->lease_start = proc_start_time(getppid());
-	OK(!arena_lease_try(a, &takeover));
-}
-
-TEST(lease_contenders)
-{
-	struct arena *a = arena_new_anonymous(MB, 1);
-	_Atomic uint32_t *got = shared(4096), *inside = got + 1, *go = got + 2;
-	pid_t pid[6];
-	for (int c = 0; c < 6; c++)
-		if ((pid[c] = fork()) == 0) {
-			bool takeover;
-			while (!*go)
-				sched_yield();
-			for (int i = 0; i < 3000; i++) {
-				if (!arena_lease_try(a, &takeover))
-					continue;
-				OK(!takeover);
-				OK(++*inside == 1);
-				++*got;
-				--*inside;
-				arena_lease_release(a);
-			}
-			_exit(0);
-		}
-	*go = 1;
-	for (int c = 0; c < 6; c++)
-		reap(pid[c], 0);
-	OK(*got > 0);
-	OK(!arena_lease_alive(a));
-}
-
-TEST(lease_does_not_disturb_robust_mutexes)
-{
-	struct arena *a = arena_new_anonymous(MB, 1);
-	pthread_mutex_t *m = shared(4096);
-	pthread_mutexattr_t attr;
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-	pthread_mutex_init(m, &attr);
-	pid_t pid = fork();
-	if (pid == 0) {
-		bool takeover;
-		pthread_mutex_lock(m);
-		OK(arena_lease_try(a, &takeover));
-		arena_lease_release(a);
-		_exit(0);
-	}
-	reap(pid, 0);
-	EQ_INT(pthread_mutex_lock(m), 130 /* EOWNERDEAD */);
 }
 
 /* ---- exporters ---- */
