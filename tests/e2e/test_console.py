@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import time
+import tty
 
 from harness import *
 
@@ -102,9 +103,11 @@ def reused_fd_2(kind):
             equal(open(out + ".fd2", "rb").read(), b"", "bytes in the file at exit")
 
 
-def on_a_terminal(box, argv, **env):
+def on_a_terminal(box, argv, raw=False, **env):
     """Runs argv with a terminal as stderr; what the terminal showed."""
     master, slave = pty.openpty()
+    if raw:
+        tty.setraw(slave)
     p = None
     try:
         p = subprocess.Popen(argv, env=box.env(**env), cwd=box.dir, stdin=subprocess.DEVNULL,
@@ -135,6 +138,15 @@ def nothing_configured_on_a_terminal():
         up = box.keep(Upstream())
         text = on_a_terminal(box, [needs("curl"), "-q", "-sS", up.url + "/ok"], OTEL_EXPORTER_OTLP_ENDPOINT=None)
         check(b"GET" in text and b"200" in text, "the terminal shows %r" % text)
+
+
+@test
+def raw_terminal():
+    """An editor or a pager has it: not a byte of ours."""
+    with Sandbox(**ON) as box:
+        up = box.keep(Upstream())
+        text = on_a_terminal(box, [needs("curl"), "-q", "-sS", up.url + "/ok"], raw=True)
+        equal((text, len(up.requests())), (b"", 1), "the terminal, and the requests made")
 
 
 @test
