@@ -72,11 +72,12 @@ CLI_CFLAGS := $(BASE) $(OPT) -fPIE
 HOST_CFLAGS := -O1 -g -pthread
 
 LINK := -Wl,--no-undefined -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,noexecstack -Wl,--gc-sections
-SHIM_LDFLAGS := -shared -static-libgcc $(LINK) -Wl,-soname,libremora.so
+SHIM_LDFLAGS := -shared -static-libgcc $(LINK) -Wl,-soname,libremora.so -Wl,-z,initfirst
 EXPORT_LDFLAGS := -shared -static-libgcc $(LINK) -Wl,-soname,libremora-export.so -Wl,-Bsymbolic -Wl,--exclude-libs,ALL
 
 # Everything static; what is listed here must be PIC.
 DEPS_LIBS := -Wl,--start-group $(DEPS)/lib/libcurl.a $(DEPS)/lib/libcjson.a \
+	$(DEPS)/lib/libunwind-x86_64.a $(DEPS)/lib/libdw.a $(DEPS)/lib/libelf.a $(DEPS)/lib/libeu.a -l:libiberty.a \
 	-l:libcares.a -l:libssl.a -l:libcrypto.a -l:libz.a -Wl,--end-group
 
 san_flags = -O1 -g -fno-omit-frame-pointer -fsanitize=$(1) -fno-sanitize-recover=all -DREMORA_DEBUG
@@ -150,7 +151,7 @@ $(O)/libremora-export.so: $(EXPORT_OBJ) exporters/export.map
 
 $(O)/remora: $(CLI_OBJ)
 	$(call say,LD)
-	$(Q)$(CC) -pie -Wl,-z,now -Wl,-z,relro -o $@ $(CLI_OBJ)
+	$(Q)$(CC) -pie -Wl,-z,now -Wl,-z,relro -o $@ $(CLI_OBJ) -Wl,--as-needed -ldl
 
 # ---------------------------------------------------------------- Tests: programs
 
@@ -168,7 +169,7 @@ define test_rule
 $(O)/tests/$(1)/$(basename $(notdir $(4))): $(4) $(O)/obj/$(call flavour,$(2)).a $(READY)
 	$$(call say,TEST)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $(BASE) $(call san_flags,$(2)) -pthread $(3) -MMD -MP -MF $$@.d -o $$@ $$< \
+	$$(Q)$$(CC) $(BASE) $(call san_flags,$(2)) -isystem $(DEPS)/include -pthread $(3) -MMD -MP -MF $$@.d -o $$@ $$< \
 		$(O)/obj/$(call flavour,$(2)).a $(if $(EXPORT_OWN_SRC),$(DEPS_LIBS))
 endef
 

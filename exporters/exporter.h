@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct span_events;
 struct settings; /* settings.h: the parsed variables */
 struct resources; /* resource.h: the resource of each process of the tree, cached */
 
@@ -23,6 +24,7 @@ struct batch {
 	uint32_t n;
 	struct resources *resources;
 	const struct settings *settings;
+	const struct span_events *events; /* span_events.h; NULL = none */
 };
 
 enum outcome {
@@ -41,6 +43,8 @@ struct answer { /* of a request; filled by http.c, judged by the kind */
 	size_t body_len;
 	const char *content_type;
 	uint64_t retry_after_ns; /* from Retry-After (seconds or date), 0 = none */
+	uint64_t rate_wait_ns;   /* from X-Rate-Limit-Remaining-Seconds, 0 = none */
+	bool rate_used_up;       /* X-Rate-Limit-Remaining: 0 */
 };
 
 struct verdict {

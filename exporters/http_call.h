@@ -20,7 +20,8 @@ struct http_call {
 	struct curl_slist *headers, *resolve;
 	struct buf body; /* of the answer */
 	size_t body_seen;
-	uint64_t retry_after_ns;
+	uint64_t retry_after_ns, rate_wait_ns;
+	bool rate_used_up;
 	bool head_whole; /* of the answer */
 	bool pinned;     /* goes to a remembered address */
 	char error_text[CURL_ERROR_SIZE];

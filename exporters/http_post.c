@@ -54,28 +54,36 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 	return n;
 }
 
+/* The field's value in at most cap bytes, when the line is of that name ("name:"). */
+static bool header_value(const char *p, size_t n, const char *name, char *value, size_t cap)
+{
+	size_t k = strlen(name);
+	if (n <= k || strncasecmp(p, name, k) != 0 || n - k >= cap)
+		return false;
+	memcpy(value, p + k, n - k);
+	value[n - k] = 0;
+	value[strcspn(value, "\r\n")] = 0;
+	return true;
+}
+
 static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 {
-	static const char name[] = "retry-after:";
 	struct http_call *c = ctx;
 	char value[64];
 	n *= size;
 	if (!n)
 		return 0;
 	if (n > 5 && strncmp(p, "HTTP/", 5) == 0) { /* a head before it was interim */
-		c->retry_after_ns = 0;
-		c->head_whole = false;
+		c->retry_after_ns = c->rate_wait_ns = 0;
+		c->rate_used_up = c->head_whole = false;
 	}
 	c->head_whole |= p[0] == '\r' || p[0] == '\n';
-	if (n <= sizeof name - 1 || strncasecmp(p, name, sizeof name - 1) != 0)
-		return n;
-	size_t len = n - (sizeof name - 1);
-	if (len < sizeof value) {
-		memcpy(value, p + sizeof name - 1, len);
-		value[len] = 0;
-		value[strcspn(value, "\r\n")] = 0;
+	if (header_value(p, n, "retry-after:", value, sizeof value))
 		c->retry_after_ns = http_retry_after(value, real_ns());
-	}
+	else if (header_value(p, n, "x-rate-limit-remaining-seconds:", value, sizeof value))
+		c->rate_wait_ns = http_retry_after(value, real_ns());
+	else if (header_value(p, n, "x-rate-limit-remaining:", value, sizeof value))
+		c->rate_used_up = strspn(value, " \t0") == strlen(value) && strchr(value, '0');
 	return n;
 }
 
@@ -327,6 +335,8 @@ void http_call_done(struct http *h, struct http_call *c, CURLcode result)
 	a.body_len = c->body.n;
 	a.content_type = type;
 	a.retry_after_ns = c->retry_after_ns;
+	a.rate_wait_ns = c->rate_wait_ns;
+	a.rate_used_up = c->rate_used_up;
 	/* The owner may post again from its callback: the call is out of the way by then. */
 	void (*done)(void *, const struct answer *) = c->done;
 	void *ctx = c->ctx;

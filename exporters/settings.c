@@ -197,11 +197,13 @@ void settings_parse(struct settings *s, const struct export_host *host)
 	propagators(s);
 	sampler(s);
 	exporters(s);
+	settings_rollbar(s);
 }
 
 void settings_free(struct settings *s)
 {
 	for (unsigned i = 0; i < s->n_otlp; i++)
 		settings_otlp_free(&s->otlp[i]);
+	settings_rollbar_free(s);
 	*s = (struct settings){0};
 }

@@ -1,6 +1,6 @@
 /*
- * The OTEL_*, REMORA_* and HONEYCOMB_* variables as the exporter needs them, parsed once at its start from the copies
- * the shim made (abi.h). Unknown values give one warning for the whole tree (arena.warned). exporter thread.
+ * The OTEL_*, REMORA_*, HONEYCOMB_* and ROLLBAR_* variables as the exporter needs them, parsed once at its start from
+ * the copies the shim made (abi.h). Unknown values give one warning for the whole tree (arena.warned). exporter thread.
  */
 #ifndef REMORA_SETTINGS_H
 #define REMORA_SETTINGS_H
@@ -30,11 +30,23 @@ struct otlp_settings { /* one OTLP destination */
 	uint64_t timeout_ns; /* of one attempt; 0 = no limit */
 };
 
+struct rollbar_settings {
+	const char *token, *token_file; /* borrowed from the copies, NULL = not set; the token is secret */
+	char *url, *shown;              /* the item API, whole */
+	char environment[256];
+	char code_version[41]; /* "" = not set */
+	bool environment_set;
+	bool on; /* there is a token or a file of them, and a good URL */
+};
+
 struct settings {
 	const struct export_host *host;
 	struct otlp_settings otlp[2]; /* OTEL_EXPORTER_OTLP_*, Honeycomb */
 	unsigned n_otlp;
 	bool console;
+	struct rollbar_settings rollbar;
+	bool crash;                 /* REMORA_CRASH: crash files are looked for */
+	char *state_dir;            /* REMORA_STATE_DIR as decided; NULL = there is no fit place */
 	uint64_t schedule_delay_ns; /* OTEL_BSP_SCHEDULE_DELAY */
 	uint64_t export_timeout_ns; /* how long a batch is tried; OTEL_BSP_EXPORT_TIMEOUT when set, 0 = for ever */
 	uint32_t max_queue;         /* 0 = not set: only the byte budget binds */
@@ -65,6 +77,11 @@ char *settings_url_shown(const char *url);
 char **settings_headers(const char *value, const char *var);
 void settings_headers_free(char **headers);
 bool settings_header_add(char ***headers, const char *name, const char *value, size_t n); /* replaces a namesake */
+/* ROLLBAR_*, REMORA_CRASH, REMORA_STATE_DIR. */
+void settings_rollbar(struct settings *s);
+void settings_rollbar_free(struct settings *s);
+/* A token as a header can carry it: printable, without blanks. Pure. */
+bool settings_token_ok(const char *p, size_t n);
 /* The OTLP and Honeycomb destinations, into s->otlp. */
 void settings_otlp(struct settings *s);
 void settings_otlp_free(struct otlp_settings *o);

@@ -25,17 +25,22 @@ struct worker *worker_new(const struct export_host *host)
 	w->resources = resources_new(&w->settings);
 	w->http = http_global_init() ? http_new(host) : NULL;
 	w->slots = malloc(DRAIN * sizeof *w->slots);
-	if (!w->resources || !w->http || !w->slots || !source_init(&w->sources[0], host->arena, false)) {
+	w->reports = w->http ? reports_new(host, &w->settings, w->http, NULL) : NULL;
+	if (!w->resources || !w->reports || !w->slots || !source_init(&w->sources[0], host->arena, false)) {
 		log_error("no memory for the exporter");
 		worker_delete(w);
 		return NULL;
 	}
 	worker_dests(w);
+	worker_errors_new(w);
 	return w;
 }
 
 void worker_delete(struct worker *w)
 {
+	errors_delete(w->errors); /* while there is somebody to tell */
+	if (w->reports)
+		reports_on_crash(w->reports, NULL, NULL);
 	for (unsigned i = 0; i < w->n_dests; i++)
 		dest_free(&w->dests[i]);
 	for (unsigned i = 0; i < SOURCES; i++) {
@@ -46,6 +51,7 @@ void worker_delete(struct worker *w)
 			arena_orphan_leave(s->arena, w->host->dir);
 		source_free(s);
 	}
+	reports_delete(w->reports);
 	http_delete(w->http);
 	if (w->resources)
 		resources_delete(w->resources);
@@ -74,6 +80,8 @@ static void turn(struct worker *w)
 	worker_drain(w, now, w->flushing);
 	if (w->last_drain || w->flushing)
 		worker_sweep(w, now, false);
+	worker_errors_turn(w, now);
+	reports_turn(w->reports, now, w->flushing);
 	worker_orphans(w, now);
 	pump(w, now, false);
 	source_flush(&w->sources[0]);
@@ -96,6 +104,8 @@ static uint64_t next_due(struct worker *w)
 	uint64_t due = arena_next_held(worker_arena(w));
 	for (unsigned i = 0; i < w->n_dests; i++)
 		sooner(&due, dest_due(&w->dests[i]));
+	sooner(&due, reports_due(w->reports, mono_ns()));
+	sooner(&due, w->errors ? errors_due(w->errors) : 0);
 	if (w->flushing)
 		sooner(&due, atomic_load(w->host->deadline_ns));
 	return due;
@@ -123,7 +133,7 @@ static bool some_empty(const struct worker *w)
 	for (unsigned i = 0; i < w->n_dests; i++)
 		if (!w->dests[i].n_batch && !w->dests[i].queue.n)
 			return true;
-	return false;
+	return !w->n_dests;
 }
 
 static bool is_idle(const struct worker *w)
@@ -134,7 +144,7 @@ static bool is_idle(const struct worker *w)
 	for (unsigned i = 1; i < SOURCES; i++)
 		if (w->sources[i].arena)
 			return false;
-	return true;
+	return reports_idle(w->reports) && (!w->errors || errors_idle(w->errors));
 }
 
 /* The ones at work are done with, and there may be others. */
@@ -179,7 +189,12 @@ static bool flush_done(const struct worker *w, uint64_t now)
 	for (unsigned i = 0; i < w->n_dests; i++)
 		if (!dest_flushed(&w->dests[i], now))
 			return false;
-	return true;
+	for (unsigned i = 1; i < SOURCES && w->everything; i++)
+		if (w->sources[i].arena && w->n_dests)
+			return false;
+	if (w->everything && look_for_orphans(w))
+		return false;
+	return reports_flushed(w->reports, now);
 }
 
 /* True: stop. */
@@ -194,6 +209,7 @@ static bool serve_request(struct worker *w)
 		w->flushing = true;
 		for (unsigned i = 0; i < w->n_dests; i++)
 			w->dests[i].flush_failed = false;
+		reports_flush_begins(w->reports);
 		return false; /* a turn with what there is, then look */
 	}
 	if (!flush_done(w, mono_ns()))
@@ -209,6 +225,8 @@ static bool serve_request(struct worker *w)
 enum export_end worker_run(struct worker *w, bool takeover)
 {
 	worker_sweep(w, mono_ns(), takeover);
+	worker_drain(w, mono_ns(), false); /* what a process said before it crashed belongs to its report */
+	reports_begin(w->reports);         /* before any span is encoded: those of the dead tell of it */
 	for (;;) {
 		if (serve_request(w))
 			return EXPORT_STOPPED;

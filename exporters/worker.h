@@ -9,7 +9,9 @@
 #ifndef REMORA_WORKER_H
 #define REMORA_WORKER_H
 
+#include "exporters/errors/errors.h"
 #include "exporters/http.h"
+#include "exporters/reports.h"
 #include "exporters/resource.h"
 #include "exporters/settings.h"
 
@@ -108,6 +110,8 @@ struct worker {
 	struct settings settings;
 	struct resources *resources;
 	struct http *http;
+	struct reports *reports;        /* crashes and errors */
+	struct errors *errors;          /* what stderr tells of them; NULL: not wanted */
 	struct source sources[SOURCES]; /* [0]: this tree's arena */
 	struct dest dests[DESTS];
 	unsigned n_dests, n_http;
@@ -118,6 +122,7 @@ struct worker {
 	bool forget_resources; /* an orphan is gone: its processes are cached by its address */
 	bool can_grow;
 	bool flushing;
+	bool everything;     /* a flush waits for what dead trees left as well: the remora command */
 	uint32_t last_drain; /* records, to choose how long to wait for sockets */
 	uint32_t slots_each; /* that a record took lately */
 	uint64_t swept_ns, idle_since_ns;
@@ -139,6 +144,11 @@ static inline struct arena *worker_arena(const struct worker *w)
 
 /* worker_dests.c: destinations from the settings */
 void worker_dests(struct worker *w);
+/* worker_errors.c: text into reports */
+void worker_errors_new(struct worker *w);
+void worker_errors_take(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now);
+/* The end of what can be told of this process, or of the whole tree. */
+void worker_errors_turn(struct worker *w, uint64_t now);
 /* worker_feed.c: arenas into queues */
 void worker_drain(struct worker *w, uint64_t now, bool final);
 void worker_sweep(struct worker *w, uint64_t now, bool takeover);

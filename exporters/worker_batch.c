@@ -131,6 +131,7 @@ bool batch_make(struct dest *d)
 			.n = d->n_batch,
 			.resources = w->resources,
 			.settings = &w->settings,
+			.events = reports_events(w->reports),
 		};
 		if (d->kind->print) {
 			d->kind->print(d->self, &b);

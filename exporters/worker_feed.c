@@ -13,6 +13,12 @@
 
 static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t now)
 {
+	const struct arena *a = w->sources[source].arena;
+	if (arena_slot(a, slot)->kind == SPAN_TEXT) {
+		worker_errors_take(w, a, slot, now);
+		source_unref(&w->sources[source], slot);
+		return;
+	}
 	for (unsigned i = 0; i < w->n_dests; i++)
 		dest_offer(&w->dests[i], (struct ref){slot, source}, now);
 	source_unref(&w->sources[source], slot);
@@ -27,6 +33,7 @@ static void take(struct worker *w, uint32_t n, uint64_t now)
 	for (uint32_t i = 0; i < n; i++)
 		if (source_take(s, w->slots[i])) {
 			slots += s->use[w->slots[i]].weight;
+			reports_saw(w->reports, s->arena, w->slots[i]);
 			offer_all(w, 0, w->slots[i], now);
 		}
 	if (n)
@@ -142,6 +149,8 @@ static void feed(struct worker *w, uint32_t source, uint64_t now)
 	source_flush(s);
 	if (s->at_waiting < s->n_waiting || s->held)
 		return;
+	if (w->errors) /* the next one may be mapped at its address */
+		errors_end(w->errors, s->arena);
 	arena_orphan_done(s->arena, w->host->dir);
 	source_free(s);
 	w->forget_resources = true;

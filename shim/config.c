@@ -1,5 +1,7 @@
 #include "config.h"
+#include "base/env_hash.h"
 #include "base/sys.h"
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -23,11 +25,8 @@ static char *env_at = env_copy, *env_end = env_copy + sizeof env_copy;
 static const char *const copied[] = {
 	"OTEL_", "REMORA_", "HONEYCOMB_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=", "XDG_RUNTIME_DIR=", "SSL_CERT_FILE=",
 	"http_proxy=", "https_proxy=", "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=",
-	"NO_COLOR=",
+	"NO_COLOR=", "ROLLBAR_", "XDG_STATE_HOME=", "HOME=",
 };
-
-/* Where records go and which are made: processes that differ in these do not share an arena, nor send each other's. */
-static const char *const shared[] = {"OTEL_EXPORTER_", "OTEL_TRACES_EXPORTER=", "OTEL_TRACES_SAMPLER", "HONEYCOMB_"};
 
 static bool begins(const char *s, const char *prefix)
 {
@@ -45,13 +44,6 @@ static bool begins_any(const char *s, const char *const *list, size_t n)
 	return false;
 }
 #define BEGINS_ANY(s, list) begins_any(s, list, sizeof(list) / sizeof((list)[0]))
-
-static uint64_t hash_add(uint64_t h, const char *s)
-{
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-	return (h ^ 0xff) * 0x100000001b3u;
-}
 
 static void copy_env(char *const *envp)
 {
@@ -75,9 +67,7 @@ static void copy_env(char *const *envp)
 		memcpy(env_at, e, len);
 		config.env[n++] = env_at;
 		env_at += len;
-		/* A sum, for the order of the environment says nothing. */
-		if (BEGINS_ANY(e, shared))
-			sum += hash_add(0xcbf29ce484222325u, e);
+		sum += env_hash(e);
 	}
 	config.hash = sum;
 }
@@ -297,11 +287,36 @@ static bool is_true(const char *s)
 	return s && same(s, "true");
 }
 
+static bool is_on(const char *s)
+{
+	return s && (same(s, "1") || same(s, "true") || same(s, "yes") || same(s, "on"));
+}
+
+static void read_crash(void)
+{
+	static const struct {
+		const char *name;
+		int sig;
+	} known[] = {{"QUIT", SIGQUIT}, {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}};
+	static const int always[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
+	const char *on = config_get("REMORA_CRASH"), *more = config_get("REMORA_CRASH_SIGNALS"),
+	           *wait = config_get("REMORA_CRASH_WAIT_MS");
+	config.crash_wait_ms = (uint32_t)number(wait, 2500, 60000);
+	config.crash_wait_set = wait != NULL;
+	if (!is_on(on)) /* until all of its scenarios are run: nobody's signals are touched unasked */
+		return;
+	for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+		config.crash_signals |= 1ull << (always[i] - 1);
+	for (size_t i = 0; more && i < sizeof known / sizeof *known; i++)
+		if (strstr(more, known[i].name))
+			config.crash_signals |= 1ull << (known[i].sig - 1);
+}
+
 static void decide_inert(void)
 {
 	const char *include = config_get("REMORA_INCLUDE"), *exclude = config_get("REMORA_EXCLUDE");
 	const char *off = config_get("REMORA_DISABLED");
-	if (off && (same(off, "1") || same(off, "true") || same(off, "yes") || same(off, "on")))
+	if (is_on(off))
 		config.inert = "REMORA_DISABLED is set";
 	else if (is_true(config_get("OTEL_SDK_DISABLED")))
 		config.inert = "OTEL_SDK_DISABLED is true";
@@ -364,6 +379,9 @@ void config_read(int argc, char *const *argv, char *const *envp)
 	for (unsigned i = 0; config.env[i]; i++)
 		if (begins(config.env[i], "OTEL_EXPORTER_OTLP") && (strstr(config.env[i], "CERTIFICATE=") || strstr(config.env[i], "_KEY=")))
 			config.private_files = true;
+	const char *errors = config_get("REMORA_ERRORS");
+	config.errors = errors ? is_on(errors) : config_get("ROLLBAR_ACCESS_TOKEN") || config_get("ROLLBAR_ACCESS_TOKEN_FILE");
+	read_crash();
 	config.runtime_dir = config_get("REMORA_RUNTIME_DIR");
 	config.xdg_runtime_dir = config_get("XDG_RUNTIME_DIR");
 	config.service_name = config_get("OTEL_SERVICE_NAME");

@@ -32,7 +32,11 @@ struct config {
 	uint64_t hash;        /* of destinations, keys and sampler: processes with another one do not share an arena */
 	uint32_t arena_bytes; /* REMORA_ARENA_BYTES */
 	uint32_t exit_wait_ms; /* REMORA_EXIT_WAIT_MS, default 500 */
+	uint64_t crash_signals; /* captured ones, signal 1 is bit 0; 0 = REMORA_CRASH=0 */
+	uint32_t crash_wait_ms; /* REMORA_CRASH_WAIT_MS, default 2500 */
+	bool crash_wait_set;    /* it was set */
 	bool stderr_tty;
+	bool errors;        /* what goes to fd 2 is read for errors: ROLLBAR_ACCESS_TOKEN(_FILE), REMORA_ERRORS */
 	bool private_files; /* a client certificate or key, or a CA file, is configured */
 	const char *runtime_dir, *xdg_runtime_dir; /* NULL = unset */
 	const char *service_name, *resource_attributes; /* NULL = unset */

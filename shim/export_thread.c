@@ -391,6 +391,31 @@ static void ask(uint32_t what)
 	}
 }
 
+const char *export_thread_library(void)
+{
+	return library;
+}
+
+int export_thread_tid(void)
+{
+	return atomic_load(&state) == RUNNING ? atomic_load(&thread_tid) : 0;
+}
+
+void export_thread_ask(uint64_t end)
+{
+	struct arena *a = atomic_load(&process.arena);
+	if (!a || atomic_load(&state) != RUNNING)
+		return;
+	atomic_store(&deadline_ns, end);
+	atomic_store(&request, REQUEST_FLUSH);
+	arena_wake(a);
+}
+
+bool export_thread_answered(void)
+{
+	return atomic_load(&state) != RUNNING || atomic_load(&request) == REQUEST_NONE;
+}
+
 void export_thread_flush(void)
 {
 	if (atomic_load(&state) == RUNNING)

@@ -7,7 +7,13 @@
 #define REMORA_EXPORT_THREAD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
+const char *export_thread_library(void); /* path of libremora-export.so, "" = unknown */
+int export_thread_tid(void);             /* 0 = not running */
+/* For a crash: ask for all to be sent by `end`, and is it? Async-signal-safe, no waiting. */
+void export_thread_ask(uint64_t end);
+bool export_thread_answered(void);
 void export_thread_init(void);    /* constructor: where our files lie */
 /* Start it if there is something to export and nobody who does. safe, inside the guard. */
 void export_thread_poke(void);

@@ -4,9 +4,11 @@
  */
 #include "config.h"
 #include "base/stderr.h"
+#include "crash/crash.h"
 #include "export_thread.h"
 #include "hooks/guard.h"
 #include "hooks/real.h"
+#include "log/text.h"
 #include "span/process.h"
 #include "version.h"
 #include <string.h>
@@ -30,6 +32,25 @@ static void say_hello(void)
 	stderr_write(line, n, false);
 }
 
+static void crash_begin(void)
+{
+	struct crash_libc libc = {
+		.sigaction = REAL(sigaction),
+		.sigaltstack = REAL(sigaltstack),
+		.key_create = (__typeof__(libc.key_create))real_find("pthread_key_create"),
+		.key_delete = (__typeof__(libc.key_delete))real_find("pthread_key_delete"),
+		.setspecific = (__typeof__(libc.setspecific))real_find("pthread_setspecific"),
+		.abort_msg = real_find("__abort_msg"),
+	};
+	struct crash_export export_thread = {
+		.library = export_thread_library(),
+		.tid = export_thread_tid,
+		.ask = export_thread_ask,
+		.done = export_thread_answered,
+	};
+	crash_init(&libc, &export_thread);
+}
+
 __attribute__((constructor(101))) static void begin(int argc, char **argv, char **envp)
 {
 	config_read(argc, argv, envp);
@@ -43,6 +64,10 @@ __attribute__((constructor(101))) static void begin(int argc, char **argv, char 
 	process_on_fork = export_thread_forked;
 	export_thread_init();
 	real_resolve_all();
+	if (config.errors)
+		text_stdio_init();
+	if (config.crash_signals)
+		crash_begin();
 	atomic_store(&process.active, true);
 }
 

@@ -1,9 +1,11 @@
 /* The remora command. Its own process: libc and nothing else. */
 #include "exporters/cli/program.h"
 #include "version.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +15,17 @@
 
 static const char usage[] =
 	"usage: remora run [--] PROGRAM [ARGUMENT...]   run a program with libremora.so preloaded\n"
+	"       remora crashes [list]                  crash reports kept on this machine\n"
+	"       remora crashes show ID [--json]        one of them\n"
+	"       remora flush [--all]                   send what lies around: crash files, unsent items, spans\n"
+	"       remora rollbar test [MESSAGE]          send a message to Rollbar and print its answer\n"
 	"       remora --version | --help\n"
 	"\n"
 	"Where the data goes is said by environment variables, as OpenTelemetry's SDKs read them:\n"
 	"  OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318   a collector\n"
 	"  HONEYCOMB_API_KEY=...                               Honeycomb\n"
 	"  OTEL_TRACES_EXPORTER=console                        this terminal\n"
+	"  ROLLBAR_ACCESS_TOKEN=... or ROLLBAR_ACCESS_TOKEN_FILE=...   crashes and errors to Rollbar\n"
 	"Without any: the terminal if there is one, else http://localhost:4318.\n"
 	"Exit status: the program's own; 126 if it cannot be run so, 127 if it is not found.\n";
 
@@ -69,10 +76,10 @@ static bool inspect(const char *path, struct program *out, bool *privileged)
 	return true;
 }
 
-/* libremora.so beside this program (a build) or in ../lib/remora (installed). */
-static bool find_library(char path[PATH_MAX])
+/* A library beside this program (a build) or in ../lib/remora (installed). */
+static bool find_library(const char *name, char path[PATH_MAX])
 {
-	static const char *const places[] = {"/libremora.so", "/../lib/remora/libremora.so"};
+	static const char *const places[] = {"", "/../lib/remora"};
 	char self[PATH_MAX], try[PATH_MAX + 64];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	if (n <= 0)
@@ -80,7 +87,7 @@ static bool find_library(char path[PATH_MAX])
 	self[n] = 0;
 	*strrchr(self, '/') = 0;
 	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-		snprintf(try, sizeof try, "%s%s", self, places[i]);
+		snprintf(try, sizeof try, "%s%s/%s", self, places[i], name);
 		if (realpath(try, path))
 			return true;
 	}
@@ -117,13 +124,14 @@ static int run(char **argv)
 			preload = false;
 		} else if (privileged) {
 			fprintf(stderr, "remora: %s: it changes its user (setuid), so the system ignores preloaded libraries; "
-			                "it runs untraced\n", argv[0]);
+			                "it runs untraced\n",
+			        argv[0]);
 		}
 	}
 	if (preload) {
 		const char *old = getenv("LD_PRELOAD");
 		char value[3 * PATH_MAX];
-		if (!find_library(library))
+		if (!find_library("libremora.so", library))
 			return refuse(argv[0], "libremora.so is neither beside this program nor in ../lib/remora; install it again");
 		if (strpbrk(library, " :"))
 			return refuse(library, "LD_PRELOAD cannot hold a path with a space or a colon; install it elsewhere");
@@ -138,11 +146,39 @@ static int run(char **argv)
 	return e == ENOENT ? 127 : 126;
 }
 
+/* The commands that need more than libc are in the exporter's library. */
+static int tool(char **argv)
+{
+	char path[PATH_MAX];
+	int (*entry)(const char *const *) = NULL;
+	void *lib = find_library("libremora-export.so", path) ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+	if (lib)
+		entry = (int (*)(const char *const *))(uintptr_t)dlsym(lib, "remora_export_tool");
+	if (entry)
+		return entry((const char *const *)argv);
+	const char *why = lib ? dlerror() : NULL;
+	fprintf(stderr, "remora: libremora-export.so is neither beside this program nor in ../lib/remora, or does not fit%s%s; "
+	                "install it again\n",
+	        why ? ": " : "", why ? why : "");
+	return 126;
+}
+
+static bool is_tool(const char *command)
+{
+	static const char *const names[] = {"crashes", "flush", "rollbar", "crash-helper"};
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strcmp(command, names[i]) == 0)
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "";
 	if (strcmp(command, "run") == 0)
 		return run(argv + (argc > 2 && strcmp(argv[2], "--") == 0 ? 3 : 2));
+	if (is_tool(command))
+		return tool(argv + 1);
 	if (strcmp(command, "--version") == 0 || strcmp(command, "version") == 0) {
 		printf("remora %s (%s)\n", REMORA_VERSION, REMORA_COMMIT);
 		return 0;

@@ -47,6 +47,11 @@ enum report_source { REPORT_SIGNAL, REPORT_STDERR, REPORT_MESSAGE };
 struct report {
 	enum report_source source;
 	char uuid[37];
+	int32_t pid, tid;      /* who crashed, or wrote it; REPORT_STDERR: with time_ns, for joining it to a crash file */
+	uint8_t trace_id[16], span_id[8]; /* the thread's open request; zero: none */
+	bool handled;          /* REPORT_STDERR: the program logged it and went on (REMORA_ERRORS_LOGGED) */
+	bool fatal;            /* REPORT_STDERR: the process died by it, as far as its text tells */
+	bool by_signal;        /* REPORT_STDERR: that was a signal, so a crash file tells of the same (errors_join) */
 	uint64_t time_ns;
 	const char *level;     /* rollbar's: critical error warning info debug */
 	const char *language;  /* "c", "c++", "rust", "python", "javascript", "java", "ruby", "go" */
@@ -65,7 +70,25 @@ struct report {
 	const char *const *process; /* NAME=VALUE strings of the process' description, NULL-terminated */
 	const char *text;      /* a gdb-like trace of all of it, for exception.stacktrace and for people */
 	bool complete;         /* the crash file was whole */
+	struct report_mem *mem; /* private: what report_alloc gave */
 };
+
+/* report_mem.c. A zeroed report with a new uuid and now as its time; NULL: no memory. */
+struct report *report_new(enum report_source source);
+/* Zeroed memory that lives as long as the report; NULL: none left. */
+void *report_alloc(struct report *r, size_t n);
+/* A copy with its NUL. NULL for NULL, or when there is no memory. */
+const char *report_str(struct report *r, const char *s, size_t n);
+/* What `from` owns belongs to `to` from now on; `from` itself is freed. */
+void report_absorb(struct report *to, struct report *from);
+
+struct crash_report_opts {
+	bool source;           /* REMORA_CRASH_SOURCE=1: source lines around a frame */
+	uint32_t ms;           /* time for all of it; 0: 2000 */
+	uint64_t debug_max;    /* bytes of debugging information read per file; 0: 64 MiB */
+	const char *debug_dir; /* NULL: /usr/lib/debug */
+};
+struct report *crash_report_make_with(const void *file, size_t n, const struct crash_report_opts *o, const char **why);
 
 /* From a crash file (bytes are hostile). NULL: not one, or no memory; *why says so. */
 struct report *crash_report_make(const void *file, size_t n, const char **why);

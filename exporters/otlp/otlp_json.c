@@ -5,6 +5,7 @@
  */
 #include "exporters/otlp/otlp.h"
 #include "exporters/otlp/otlp_group.h"
+#include "exporters/span_events.h"
 #include "version.h"
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -150,9 +151,23 @@ static void put_resource(struct buf *b, struct tree *t, const struct resource *r
 	print(b, t);
 }
 
-static void put_span(struct buf *b, struct tree *t, const struct rec_view *v, const struct span_attrs *a)
+static void put_event(struct tree *t, cJSON *span, const struct span_event *e)
 {
-	if (!tree_room(t, 20 + SPAN_ATTRS_MAX * ATTRIBUTE_ITEMS)) {
+	struct attr attrs[3];
+	uint32_t n = span_event_attrs(e, attrs);
+	cJSON *o = object(t, array(t, span, "events"), NULL);
+	number(t, o, cJSON_String, "timeUnixNano", false, e->time_ns);
+	string(t, o, "name", SPAN_EVENT_NAME, sizeof SPAN_EVENT_NAME - 1);
+	cJSON *list = array(t, o, "attributes");
+	for (uint32_t i = 0; i < n; i++)
+		attribute(t, list, &attrs[i]);
+}
+
+static void put_span(struct buf *b, struct tree *t, const struct rec_view *v, const struct span_attrs *a,
+                     const struct batch *batch)
+{
+	const struct span_event *event = span_events_find(batch->events, v->rec->trace_id, v->rec->span_id);
+	if (!tree_room(t, 26 + (SPAN_ATTRS_MAX + 3) * ATTRIBUTE_ITEMS)) {
 		b->failed = true;
 		return;
 	}
@@ -172,8 +187,10 @@ static void put_span(struct buf *b, struct tree *t, const struct rec_view *v, co
 		attribute(t, list, &a->attrs[i]);
 	if (a->dropped)
 		number(t, span, cJSON_Raw, "droppedAttributesCount", false, a->dropped);
-	if (a->status)
-		number(t, object(t, span, "status"), cJSON_Raw, "code", false, a->status);
+	if (event)
+		put_event(t, span, event);
+	if (a->status || event)
+		number(t, object(t, span, "status"), cJSON_Raw, "code", false, SPAN_STATUS_ERROR);
 	number(t, span, cJSON_Raw, "flags", false, a->flags);
 	print(b, t);
 }
@@ -201,7 +218,7 @@ bool otlp_json(struct buf *b, const struct batch *batch)
 				ADD(b, ",");
 			}
 			any = spans = true;
-			put_span(b, &t, &batch->views[at], &a);
+			put_span(b, &t, &batch->views[at], &a, batch);
 			span_attrs_free(&a);
 		}
 		if (spans)

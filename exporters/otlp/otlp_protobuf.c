@@ -5,6 +5,7 @@
 #include "exporters/otlp/otlp.h"
 #include "exporters/otlp/otlp_group.h"
 #include "exporters/otlp/pb.h"
+#include "exporters/span_events.h"
 #include "version.h"
 
 enum {
@@ -28,8 +29,12 @@ enum {
 	SPAN_END = 8,
 	SPAN_ATTRIBUTES = 9,
 	SPAN_DROPPED_ATTRIBUTES = 10,
+	SPAN_EVENTS = 11,
 	SPAN_STATUS = 15,
 	SPAN_FLAGS = 16,
+	EVENT_TIME = 1,
+	EVENT_NAME = 2,
+	EVENT_ATTRIBUTES = 3,
 	STATUS_CODE = 3,
 	KEY_VALUE_KEY = 1,
 	KEY_VALUE_VALUE = 2,
@@ -132,10 +137,26 @@ static void put_string(struct buf *b, unsigned field, const char *s, size_t n)
 		b->n = (size_t)(pb_bytes(b->p + b->n, field, s, n) - b->p);
 }
 
-static void put_span(struct buf *b, const struct rec_view *v, const struct settings *s)
+/* The exception that ended it. */
+static void put_event(struct buf *b, const struct span_event *e)
+{
+	struct attr attrs[3];
+	uint32_t n = span_event_attrs(e, attrs);
+	struct pb_open open = pb_open(b, SPAN_EVENTS, 4000);
+	if (buf_reserve(b, 3 * PB_HEAD + sizeof SPAN_EVENT_NAME + attrs_bound(attrs, n))) {
+		char *p = pb_fixed64(b->p + b->n, EVENT_TIME, e->time_ns);
+		p = pb_bytes(p, EVENT_NAME, SPAN_EVENT_NAME, sizeof SPAN_EVENT_NAME - 1);
+		for (uint32_t i = 0; i < n; i++)
+			p = put_attr(p, EVENT_ATTRIBUTES, &attrs[i]);
+		b->n = (size_t)(p - b->p);
+	}
+	pb_close(b, open);
+}
+
+static void put_span(struct buf *b, const struct rec_view *v, const struct batch *batch)
 {
 	struct span_attrs a;
-	if (!span_attrs_make(&a, v, s))
+	if (!span_attrs_make(&a, v, batch->settings))
 		return;
 	struct pb_open open = pb_open(b, SCOPE_SPANS_SPANS, SPAN_GUESS);
 	if (buf_reserve(b, SPAN_HEADS + a.name_len + a.trace_state_len + attrs_bound(a.attrs, a.n))) {
@@ -154,13 +175,17 @@ static void put_span(struct buf *b, const struct rec_view *v, const struct setti
 			p = put_attr(p, SPAN_ATTRIBUTES, &a.attrs[i]);
 		if (a.dropped)
 			p = pb_uint(p, SPAN_DROPPED_ATTRIBUTES, a.dropped);
-		if (a.status) {
+		if (a.status || span_events_find(batch->events, v->rec->trace_id, v->rec->span_id)) {
+			a.status = SPAN_STATUS_ERROR;
 			p = pb_varint(pb_tag(p, SPAN_STATUS, PB_BYTES), 2);
 			p = pb_uint(p, STATUS_CODE, a.status);
 		}
 		p = pb_fixed32(p, SPAN_FLAGS, a.flags);
 		b->n = (size_t)(p - b->p);
 	}
+	const struct span_event *event = span_events_find(batch->events, v->rec->trace_id, v->rec->span_id);
+	if (event)
+		put_event(b, event);
 	pb_close(b, open);
 	span_attrs_free(&a);
 }
@@ -179,7 +204,7 @@ bool otlp_protobuf(struct buf *b, const struct batch *batch)
 		put_scope(b);
 		size_t empty = b->n;
 		for (uint32_t k = 0, at = of->first; k < of->n; k++, at = g.next[at])
-			put_span(b, &batch->views[at], batch->settings);
+			put_span(b, &batch->views[at], batch);
 		if (b->n == empty) { /* none of its records was fit */
 			b->n = before;
 			continue;

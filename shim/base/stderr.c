@@ -22,7 +22,7 @@ void stderr_init(void)
 	known = sys3(SYS_fstat, 2, &start, 0) == 0;
 }
 
-static bool same_file(int fd)
+bool stderr_same(int fd)
 {
 	struct stat now;
 	return known && sys3(SYS_fstat, fd, &now, 0) == 0 && now.st_dev == start.st_dev && now.st_ino == start.st_ino &&
@@ -49,7 +49,7 @@ bool stderr_write(const char *text, size_t n, bool own_files)
 		if (fd < 0)
 			return false;
 	}
-	if (!same_file(fd) || raw_terminal(fd))
+	if (!stderr_same(fd) || raw_terminal(fd))
 		goto out;
 	while (n) {
 		struct pollfd p = {fd, POLLOUT, 0};

@@ -29,6 +29,9 @@ struct thread {
 	uint8_t held_id[8], held_ip[16];
 	uint16_t held_port, good_port;
 	uint64_t held_ns, good_ns; /* CLOCK_MONOTONIC */
+	/* Text of this thread's that is not handed over yet (log/text.c); text_start names the record, 0 = none. */
+	uint64_t text_start;
+	uint32_t text_slot;
 	uint64_t sigmask;          /* at the last place where the thread was surely in no signal handler */
 	bool sigmask_known;
 	uint64_t rng[4];

@@ -2,7 +2,9 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "base/sys.h"
+#include "config.h"
 #include "conn/http.h"
+#include "log/text.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -215,7 +217,8 @@ static struct conn *classify(int fd)
 	fd_entry *e = fd_make(fd);
 	if (!e)
 		return NULL;
-	int stream = stream_socket(fd);
+	bool text = text_is_log(fd);
+	int stream = text ? 0 : stream_socket(fd);
 	struct conn *c = stream > 0 ? make(ROLE_UNKNOWN) : NULL;
 	uintptr_t unknown = FD_UNKNOWN;
 	if (stream < 0)
@@ -224,7 +227,9 @@ static struct conn *classify(int fd)
 		c->cookie = conn_cookie(fd);
 		made(c);
 	}
-	if (!atomic_compare_exchange_strong(e, &unknown, c ? (uintptr_t)c : FD_OPAQUE)) {
+	uintptr_t word = text ? FD_TEXT : c ? (uintptr_t)c
+	                                    : FD_OPAQUE;
+	if (!atomic_compare_exchange_strong(e, &unknown, word)) {
 		if (c)
 			conn_forget_word((uintptr_t)c);
 		return fd_conn(unknown); /* another thread was faster */
@@ -308,6 +313,8 @@ static uintptr_t share(int from)
 void conn_share(int from, int to)
 {
 	uintptr_t word = share(from);
+	if (__builtin_expect(config.errors, 0) && (word == FD_TEXT || (word == FD_OPAQUE && to == 2)))
+		word = FD_UNKNOWN; /* it depends on the number, too */
 	fd_entry *e = word == FD_UNKNOWN ? fd_at(to) : fd_make(to);
 	conn_forget_word(e ? atomic_exchange(e, word) : word);
 }

@@ -1,6 +1,6 @@
 /*
  * fd -> what we know of it, two levels: 4,096 leaves of 4,096 fds, made when first needed. An entry is a word:
- * FD_UNKNOWN, FD_OPAQUE or a struct conn. Untracked fds leave after one load and one branch (watched()).
+ * FD_UNKNOWN, FD_OPAQUE, FD_TEXT or a struct conn. Untracked fds leave after one load and one branch (watched()).
  * host, any context; lock-free, no allocator.
  */
 #ifndef REMORA_FDTAB_H
@@ -13,6 +13,7 @@
 
 #define FD_UNKNOWN ((uintptr_t)0) /* came by a way we did not see: classified at first use */
 #define FD_OPAQUE ((uintptr_t)1)  /* nothing for us */
+#define FD_TEXT ((uintptr_t)2)    /* fd 2, still the file it was at the start: what is written is read for errors */
 #define FD_LEAF 4096u
 #define FD_LEAVES 4096u
 
@@ -44,7 +45,7 @@ static inline bool watched(int fd)
 
 static inline struct conn *fd_conn(uintptr_t word)
 {
-	return word > FD_OPAQUE ? (struct conn *)word : NULL;
+	return word > FD_TEXT ? (struct conn *)word : NULL;
 }
 
 /* The entry, making its leaf. NULL: no memory, or beyond the table. */

@@ -3,6 +3,7 @@
 #include "config.h"
 #include "base/probe.h"
 #include "conn/http.h"
+#include "log/text.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -170,8 +171,11 @@ void on_rx(int fd, const void *p, size_t n, ssize_t r, int err, int flags)
 void on_txv(int fd, const struct iovec *v, int count, ssize_t r, int err)
 {
 	struct conn *c = conn_lock(fd);
-	if (!c)
+	if (!c) {
+		if (fd_peek(fd) == FD_TEXT && r > 0)
+			text_wrote(fd, v, count, (size_t)r);
 		return;
+	}
 	if (r >= 0) {
 		for (int i = 0; i < count && r > 0; i++) {
 			size_t n = v[i].iov_len < (size_t)r ? v[i].iov_len : (size_t)r;

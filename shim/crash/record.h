@@ -17,6 +17,7 @@
 #define CRASH_MAGIC 0x31687361726372u /* "rcrash1" */
 #define CRASH_LAYOUT 1
 #define CRASH_SUFFIX ".crash"
+#define CRASH_TAKEN ".taken" /* instead, once somebody has it in hand */
 #define CRASH_STACK (256 * 1024)  /* bytes above SP (with the red zone below) of the crashed thread */
 #define CRASH_FAR (32 * 1024)     /* of the far end of a longer stack */
 #define CRASH_OTHER_STACK (64 * 1024) /* of each other thread, if there is time */
@@ -54,7 +55,8 @@ struct crash_head {
 	uint64_t config_hash;  /* of the arena: only a process with the same one sends it */
 	char comm[16];         /* of the crashed thread */
 	uint8_t instance[16];  /* service.instance.id of the process */
-	uint8_t reserved[64];
+	int32_t end_signo;     /* what the process dies of: abort() in a handler of SIGSEGV, and signo is SIGSEGV */
+	uint8_t reserved[60];
 };
 
 enum crash_flag {

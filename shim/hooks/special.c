@@ -3,6 +3,7 @@
 #include "base/sys.h"
 #include "conn/inject.h"
 #include "conn/observe.h"
+#include "crash/crash.h"
 #include "export_thread.h"
 #include "hooks/guard.h"
 #include "hooks/hooks.h"
@@ -160,12 +161,15 @@ void *hooks_dlopen(int *mode)
 	return (void *)REAL(dlopen);
 }
 
-static void before_filter(void)
+/* program: struct sock_fprog; NULL = strict mode. */
+static void before_filter(const void *program)
 {
 	INSIDE(export_thread_never());
 	/* What the filter admits is unknown, and one call too many is the program's death. */
 	if (!thread_self.guard && !process_in_vfork_child(&thread_self))
 		atomic_store(&process.active, false);
+	if (!thread_self.guard && crash_on() && !process_in_vfork_child(&thread_self) && !(program && crash_filter_admits(program)))
+		crash_end();
 }
 
 static bool wants_one_thread(unsigned long flags)
@@ -185,11 +189,11 @@ void *hooks_syscall(long n, long a, long b, long c)
 		break;
 	case SYS_prctl:
 		if (a == PR_SET_SECCOMP)
-			before_filter();
+			before_filter(b == SECCOMP_MODE_FILTER ? (const void *)c : NULL);
 		break;
 	case SYS_seccomp:
 		if (a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER)
-			before_filter();
+			before_filter(a == SECCOMP_SET_MODE_FILTER ? (const void *)c : NULL);
 		break;
 	case SYS_unshare:
 		if (wants_one_thread((unsigned long)a))
@@ -219,7 +223,7 @@ EXPORT int prctl(int option, ...)
 		a[i] = va_arg(ap, unsigned long);
 	va_end(ap);
 	if (option == PR_SET_SECCOMP)
-		before_filter();
+		before_filter(a[0] == SECCOMP_MODE_FILTER ? (const void *)a[1] : NULL);
 	return REAL(prctl)(option, a[0], a[1], a[2], a[3]);
 }
 

@@ -104,6 +104,8 @@ struct arena {
 	_Atomic uint32_t sleep;    /* enum arena_sleep */
 	_Atomic uint32_t batch;    /* wake a timed sleeper at this many pending */
 	_Atomic uint32_t held_gen; /* counts arena_hold() */
+	_Atomic uint32_t crashes;  /* counts crash files (crash/record.h) that lie in the directory; arena_wake() follows */
+	_Atomic uint32_t crashes_done; /* futex: counts those that the exporter has taken or is done with */
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	struct arena_proc procs[ARENA_PROCS];
@@ -250,6 +252,8 @@ struct arena_ident { /* who asks */
  * NULL: no memory at all. *black_box: it is a file. Never fails loudly; checks owner, mode, layout, boot, namespace.
  */
 struct arena *arena_attach(const struct arena_ident *who, bool *black_box);
+/* The same, but never a new one: NULL then. */
+struct arena *arena_join(const struct arena_ident *who);
 /* Anonymous, for unit tests and as the last resort. */
 struct arena *arena_new_anonymous(uint32_t bytes, uint64_t hash);
 /* Clock ticks after boot; 0 = gone or unreadable. */

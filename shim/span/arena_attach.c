@@ -86,6 +86,21 @@ static struct arena *join_ancestor(struct search *s, int dirfd)
 	return s->found;
 }
 
+struct arena *arena_join(const struct arena_ident *who)
+{
+	struct arena_self me;
+	struct search s = {.who = who, .me = &me};
+	arena_self(&me);
+	int dirfd = who->dir && who->dir[0] && who->root_start && me.pid_ns ? dir_open(who->dir) : -1;
+	if (dirfd < 0)
+		return NULL;
+	struct arena *a = join_root(&s, dirfd, who->root_pid, who->root_start);
+	if (!a && who->pid == who->root_pid)
+		a = join_ancestor(&s, dirfd);
+	sys_close(dirfd);
+	return a;
+}
+
 struct arena *arena_attach(const struct arena_ident *who, bool *black_box)
 {
 	struct arena_self me;

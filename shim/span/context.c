@@ -263,3 +263,17 @@ bool span_child_env(struct trace_ctx *out)
 	memcpy(out->span_id, p.span_id, 8);
 	return valid;
 }
+
+bool span_ids(uint8_t trace_id[16], uint8_t span_id[8])
+{
+	struct txn_ref r = span_current();
+	struct txn p;
+	if ((!r.t && !(r = the_only_one()).t) || !copy(r, &p)) {
+		memset(trace_id, 0, 16);
+		memset(span_id, 0, 8);
+		return false;
+	}
+	memcpy(trace_id, p.trace_id, 16);
+	memcpy(span_id, p.span_id, 8);
+	return true;
+}

@@ -14,10 +14,11 @@ struct process process = {.alive = &no_page, .proc = ARENA_PROCS};
 __thread struct thread thread_self;
 void (*process_on_fork)(void);
 
-enum { IDLE, BUSY };
-static _Atomic uint32_t attaching;
+#define IDLE 0
+static _Atomic uint32_t attaching; /* tid of the thread that attaches or enters the process */
+#define ATTACH_WAIT_NS 50000000u
 static _Atomic uint64_t again_ns; /* CLOCK_MONOTONIC: what failed is not tried for every request */
-static char blob[8192]; /* of process_index; by its `attaching` owner */
+static char blob[8192], scratch_args[DESCRIBE_SCRATCH]; /* of process_index; by its `attaching` owner */
 
 void process_init(void)
 {
@@ -75,23 +76,36 @@ static void later(void)
 	atomic_store_explicit(&again_ns, mono_ns() + 1000000000u, memory_order_relaxed);
 }
 
-/* One thread attaches, the others wait for it a little: it takes a fraction of a millisecond. */
+/*
+ * One thread attaches, the others wait for it: once in a process, for a fraction of a millisecond unless that thread is
+ * preempted. Not for itself: a signal handler inside it goes without.
+ */
 static bool begin(void)
 {
-	uint64_t again = atomic_load_explicit(&again_ns, memory_order_relaxed);
+	uint64_t again = atomic_load_explicit(&again_ns, memory_order_relaxed), end = 0;
+	uint32_t me = (uint32_t)thread_id(&thread_self);
 	if (again && mono_ns() < again)
 		return false;
-	for (int i = 0; i < 20000; i++) {
-		uint32_t idle = IDLE;
-		if (atomic_compare_exchange_strong(&attaching, &idle, BUSY))
+	for (int i = 0;; i++) {
+		uint32_t who = IDLE;
+		if (atomic_compare_exchange_strong(&attaching, &who, me))
 			return true;
-		cpu_relax();
+		if (who == me)
+			return false;
+		if (i < 100) {
+			cpu_relax();
+			continue;
+		}
+		uint64_t now = mono_ns();
+		if (!end)
+			end = now + ATTACH_WAIT_NS;
+		if (now >= end)
+			return false;
+		sys3(SYS_sched_yield, 0, 0, 0);
 	}
-	later();
-	return false;
 }
 
-static struct arena *attach(void)
+static struct arena *attach(bool only_join)
 {
 	struct arena_ident id = {
 		.pid = process.pid,
@@ -108,10 +122,15 @@ static struct arena *attach(void)
 		id.root_pid = process.root_pid = process.pid;
 		id.root_start = id.start;
 	}
-	return arena_attach(&id, &process.black_box);
+	if (!only_join)
+		return arena_attach(&id, &process.black_box);
+	struct arena *a = arena_join(&id);
+	if (a)
+		process.black_box = true;
+	return a;
 }
 
-struct arena *process_arena(void)
+static struct arena *find(bool only_join)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
 	if (__builtin_expect(a != NULL, 1))
@@ -120,7 +139,7 @@ struct arena *process_arena(void)
 		return atomic_load_explicit(&process.arena, memory_order_acquire);
 	a = atomic_load_explicit(&process.arena, memory_order_acquire);
 	if (!a) {
-		a = attach();
+		a = attach(only_join);
 		if (!a)
 			later();
 		atomic_store_explicit(&process.arena, a, memory_order_release);
@@ -129,56 +148,79 @@ struct arena *process_arena(void)
 	return a;
 }
 
-/* ---- who we are, for the exporter ---- */
-
-static uint32_t add(uint32_t at, const char *name, const char *value, size_t n)
+struct arena *process_arena(void)
 {
-	size_t k = strlen(name);
-	if (at + k + 1 + n + 1 > sizeof blob)
-		return at;
-	memcpy(blob + at, name, k);
-	blob[at + k] = '=';
-	memcpy(blob + at + k + 1, value, n);
-	blob[at + k + 1 + n] = 0;
-	return at + (uint32_t)(k + n + 2);
+	return find(false);
 }
 
-static uint32_t add_number(uint32_t at, const char *name, unsigned v)
+struct arena *process_arena_found(void)
+{
+	return find(true);
+}
+
+/* ---- who we are, for the exporter ---- */
+
+struct description {
+	char *p;
+	size_t n, cap;
+};
+
+static void add(struct description *d, const char *name, const char *value, size_t n)
+{
+	size_t k = strlen(name);
+	char *at = d->p + d->n;
+	if (k + 1 + n + 1 > d->cap - d->n)
+		return;
+	memcpy(at, name, k);
+	at[k] = '=';
+	memcpy(at + k + 1, value, n);
+	at[k + 1 + n] = 0;
+	d->n += k + n + 2;
+}
+
+static void add_number(struct description *d, const char *name, unsigned v)
 {
 	char digits[12];
 	int i = sizeof digits;
 	do
 		digits[--i] = (char)('0' + v % 10);
 	while (v /= 10);
-	return add(at, name, digits + i, sizeof digits - (size_t)i);
+	add(d, name, digits + i, sizeof digits - (size_t)i);
 }
 
-static uint32_t add_args(uint32_t at)
+static void add_args(struct description *d, char args[DESCRIBE_SCRATCH])
 {
-	static char args[sizeof config.args];
 	struct redact_args state = {0};
 	size_t n = 0;
 	for (uint32_t i = 0; i < config.args_len; i += (uint32_t)strlen(config.args + i) + 1) {
 		struct slice s = {config.args + i, (uint32_t)strlen(config.args + i)};
-		if (n && n < sizeof args)
+		if (n && n < DESCRIBE_SCRATCH)
 			args[n++] = '\x1f';
-		n += redact_arg(&state, s, args + n, sizeof args - n);
+		n += redact_arg(&state, s, args + n, DESCRIBE_SCRATCH - n);
 	}
-	return add(at, "args", args, n);
+	add(d, "args", args, n);
 }
 
-static uint32_t describe(void)
+uint32_t process_describe(char *out, size_t cap, char scratch[DESCRIBE_SCRATCH])
 {
-	uint32_t at = add(0, "exe", config.exe, strlen(config.exe));
+	struct description d = {out, 0, cap};
+	add(&d, "exe", config.exe, strlen(config.exe));
 	char comm[16] = "";
 	if (sys3(SYS_prctl, 16 /* PR_GET_NAME */, comm, 0) == 0)
-		at = add(at, "comm", comm, strnlen(comm, sizeof comm));
+		add(&d, "comm", comm, strnlen(comm, sizeof comm));
 	if (config.service_name)
-		at = add(at, "service_name", config.service_name, strlen(config.service_name));
+		add(&d, "service_name", config.service_name, strlen(config.service_name));
+	const char *version = config_get("ROLLBAR_CODE_VERSION"); /* not in the hash: a new one still sends what the old left */
+	if (version)
+		add(&d, "code_version", version, strlen(version));
 	if (config.resource_attributes)
-		at = add(at, "resource_attributes", config.resource_attributes, strlen(config.resource_attributes));
-	at = add_number(at, "ppid", (unsigned)sys3(SYS_getppid, 0, 0, 0));
-	return add_args(at);
+		add(&d, "resource_attributes", config.resource_attributes, strlen(config.resource_attributes));
+	add_number(&d, "ppid", (unsigned)sys3(SYS_getppid, 0, 0, 0));
+	long cwd = sys3(SYS_getcwd, scratch, DESCRIBE_SCRATCH, 0);
+	if (cwd > 1 && scratch[0] == '/')
+		add(&d, "cwd", scratch, (size_t)cwd - 1);
+	add_args(&d, scratch);
+	return (uint32_t)d.n;
 }
 
 uint16_t process_index(struct arena *a)
@@ -195,7 +237,8 @@ uint16_t process_index(struct arena *a)
 			uint64_t seed[2] = {proc_start_time(process.pid), (uint64_t)process.pid};
 			memcpy(instance, seed, sizeof instance);
 		}
-		i = arena_proc_add(a, process.pid, proc_start_time(process.pid), instance, blob, describe());
+		i = arena_proc_add(a, process.pid, proc_start_time(process.pid), instance, blob,
+		                   process_describe(blob, sizeof blob, scratch_args));
 		atomic_store_explicit(&process.proc, i, memory_order_release);
 		if (i == ARENA_PROCS)
 			later();

@@ -31,8 +31,14 @@ void process_init(void); /* constructor */
  * host, any context.
  */
 struct arena *process_arena(void);
+/* That of our own or of the tree; never a new one. For who comes to read. */
+struct arena *process_arena_found(void);
 /* The index for a record's `proc`; enters the process the first time. host. */
 uint16_t process_index(struct arena *a);
+
+#define DESCRIBE_SCRATCH 4096
+/* Who we are, as arena_proc_add wants it. Returns its length. host, any context. */
+uint32_t process_describe(char *out, size_t cap, char scratch[DESCRIBE_SCRATCH]);
 
 /* In a forked child, once, before anything else of ours: by the fork handler or by whoever notices. */
 void process_forked(void);

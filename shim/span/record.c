@@ -2,6 +2,7 @@
 #include "span/arena_priv.h"
 #include "proto/http1.h"
 #include <errno.h>
+#include <signal.h>
 
 /* ---- names ---- */
 
@@ -22,6 +23,15 @@ static const struct {
 };
 #undef E
 /* clang-format on */
+
+static const char *signal_name(int signo)
+{
+	static const char *const names[] = {
+		[SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL",   [SIGTRAP] = "SIGTRAP", [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS",
+		[SIGFPE] = "SIGFPE",   [SIGSEGV] = "SIGSEGV", [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGSYS] = "SIGSYS",
+	};
+	return signo > 0 && signo < (int)(sizeof names / sizeof *names) && names[signo] ? names[signo] : "crashed";
+}
 
 const char *rec_error_name(uint8_t error, int err_no)
 {
@@ -47,6 +57,8 @@ const char *rec_error_name(uint8_t error, int err_no)
 		return "process_killed";
 	case ERR_TIMEOUT:
 		return "timeout";
+	case ERR_CRASHED:
+		return signal_name(err_no);
 	}
 	return "_OTHER";
 }
@@ -134,7 +146,7 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 	LOOK_ONCE(kind);
 	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && kind != SPAN_TEXT)
 		return false;
-	if (r->method > HTTP1_PATCH || r->error > ERR_TIMEOUT || r->status > 999 || r->minor > 9)
+	if (r->method > HTTP1_PATCH || r->error > ERR_CRASHED || r->status > 999 || r->minor > 9)
 		return false;
 	const struct rec_addr *addr[2] = {&r->peer, &r->local};
 	for (int i = 0; i < 2; i++)

@@ -46,6 +46,7 @@ enum span_error {
 	ERR_PROCESS_EXIT,   /* the process ended normally with the request open */
 	ERR_PROCESS_KILLED, /* the process was gone: told by the exporter */
 	ERR_TIMEOUT,        /* given up while connecting */
+	ERR_CRASHED,        /* the process crashed with the request open: err_no is the signal */
 };
 
 enum rec_tag { /* of the strings */

@@ -237,7 +237,7 @@ void span_connect_good(const struct rec_addr *peer)
 	t->held_ns = 0;
 }
 
-void span_exit(void)
+static void end_all(uint8_t error, int err_no)
 {
 	struct arena *a = process.arena;
 	atomic_store(&ended, process.fork_gen + 1);
@@ -250,7 +250,18 @@ void span_exit(void)
 			continue;
 		if (!claim(r, real_ns()))
 			continue;
-		r->error = ERR_PROCESS_EXIT;
+		r->error = error;
+		r->err_no = r->kind == SPAN_TEXT ? r->err_no : err_no;
 		arena_commit(a, r);
 	}
+}
+
+void span_exit(void)
+{
+	end_all(ERR_PROCESS_EXIT, 0);
+}
+
+void span_crashed(int signo)
+{
+	end_all(ERR_CRASHED, signo);
 }

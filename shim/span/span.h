@@ -58,6 +58,8 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 struct txn_ref span_current(void);
 bool span_ref_valid(struct txn_ref r); /* is that request still open? */
 void span_forked(void);                /* in a forked child: its parent's requests are not its own */
+/* The ids of the request that this thread works on, or of the only open one. False: none; they are zero then. */
+bool span_ids(uint8_t trace_id[16], uint8_t span_id[8]);
 /* traceparent for a child process of the thread's request. False: none. */
 bool span_child_env(struct trace_ctx *out);
 
@@ -80,6 +82,8 @@ void span_connect_good(const struct rec_addr *peer);
 
 /* At exit: requests of this process that are open end as cut off. */
 void span_exit(void);
+/* The same in a crash: they end with ERR_CRASHED. Async-signal-safe. */
+void span_crashed(int signo);
 
 /* ids.c */
 void ids_span(uint8_t out[8]);

@@ -7,11 +7,12 @@ BEGIN {
 	may["shim/base"]  = ""
 	may["shim/proto"] = "shim/base"
 	may["shim/span"]  = "shim/proto shim/base shim/config.h"
-	may["shim/conn"]  = "shim/proto shim/span shim/base shim/config.h"
-	may["shim/hooks"] = "shim/conn shim/proto shim/span shim/base shim/config.h shim/export_thread.h"
-	may["shim/crash"] = "shim/span shim/base"
+	may["shim/log"]   = "shim/span shim/base shim/config.h shim/conn/fdtab.h shim/conn/observe.h shim/hooks/guard.h"
+	may["shim/conn"]  = "shim/log/text.h shim/proto shim/span shim/base shim/config.h"
+	may["shim/hooks"] = "shim/conn shim/proto shim/span shim/base shim/config.h shim/export_thread.h shim/crash/crash.h"
+	may["shim/crash"] = "shim/span shim/base shim/config.h"
 	# lifecycle and the exporter thread tie all together
-	may["shim"]       = "shim/hooks shim/conn shim/proto shim/span shim/crash shim/base exporters/abi.h"
+	may["shim"]       = "shim/hooks shim/log shim/conn shim/proto shim/span shim/crash shim/base exporters/abi.h"
 	may["exporters"]  = "shim/span shim/proto shim/base shim/crash/record.h"
 
 	# Libraries, and the only files that know them.
@@ -20,7 +21,9 @@ BEGIN {
 	only["openssl/"]   = "^exporters/"
 	only["ares"]       = "^exporters/"
 	only["zlib"]       = "^exporters/"
-	only["libunwind"]  = "^exporters/"
+	only["libunwind"]  = "^exporters/crash/unwind[.]c$"
+	only["elfutils/"]  = "^exporters/crash/lines[.]c$"
+	only["libiberty/"] = "^exporters/crash/demangle[.]c$"
 
 	cmd = "find shim exporters -name \"*.[chS]\" -o -name \"*.def\" | LC_ALL=C sort"
 	while ((cmd | getline file) > 0) { files[++n] = file; exists[file] = 1 }

@@ -282,7 +282,7 @@ def wait_port(port, host, timeout=15.0):
     eventually(listening, "%s listens on %d" % (host.name, port), timeout)
 
 
-_FOREIGN = re.compile(r"^(OTEL_|REMORA_|HONEYCOMB_|AWS_|ROLLBAR_|LD_PRELOAD$|TRACEPARENT$|"
+_FOREIGN = re.compile(r"^(OTEL_|REMORA_|HONEYCOMB_|AWS_|ROLLBAR_|XDG_STATE_HOME$|LD_PRELOAD$|TRACEPARENT$|"
                       r"TRACESTATE$|BAGGAGE$|(https?|all|no)_proxy$|(HTTPS?|ALL|NO)_PROXY$)")
 
 
@@ -345,6 +345,7 @@ class Sandbox:
                 "OTEL_EXPORTER_OTLP_ENDPOINT": self.recv.url,
                 "OTEL_BSP_SCHEDULE_DELAY": "100",
                 "REMORA_RUNTIME_DIR": self.runtime,
+                "REMORA_STATE_DIR": os.path.join(self.dir, "state"),
             })
         for k, v in {**self._env, **more}.items():
             if v is None:

@@ -190,7 +190,7 @@ static void save(const char *name, const char *suffix, struct buf *b)
 
 static void emit(const char *name, uint32_t n, const struct settings *s)
 {
-	struct batch batch = {arena, views, n, resources, s};
+	struct batch batch = {.arena = arena, .views = views, .n = n, .resources = resources, .settings = s};
 	struct buf b = {0};
 	OK(otlp_protobuf(&b, &batch));
 	save(name, "pb", &b);

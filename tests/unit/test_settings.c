@@ -46,6 +46,7 @@ TEST(a_terminal_without_configuration)
 	fake.host.stderr_tty = true;
 	settings_parse(&s, &fake.host);
 	OK(s.console && s.n_otlp == 0);
+	settings_free(&s);
 	fake_env("OTEL_EXPORTER_OTLP_ENDPOINT=http://h");
 	settings_parse(&s, &fake.host);
 	OK(!s.console && s.n_otlp == 1);
@@ -339,6 +340,49 @@ TEST(honeycomb_beside_a_collector)
 	OK(!s.otlp[0].headers[1] && !s.otlp[1].headers[1] && !s.otlp[1].ca.path);
 	EQ_INT(s.otlp[1].protocol, OTLP_JSON);
 	settings_free(&s);
+}
+
+TEST(rollbar_settings)
+{
+	fake_host(64 << 10);
+	fake_env("HOME=/home/u");
+	settings_parse(&s, &fake.host);
+	OK(!s.rollbar.on && s.crash);
+	settings_free(&s);
+	fake_env("ROLLBAR_ACCESS_TOKEN=0123456789abcdef0123456789abcdef");
+	fake_env("REMORA_STATE_DIR=/srv/state//");
+	fake_env("REMORA_CRASH=off");
+	fake_env("ROLLBAR_CODE_VERSION=3da5415");
+	settings_parse(&s, &fake.host);
+	OK(s.rollbar.on && !s.crash && !s.rollbar.environment_set);
+	EQ_STR(s.rollbar.url, "https://api.rollbar.com/api/1/item/");
+	EQ_STR(s.rollbar.environment, "production");
+	EQ_STR(s.rollbar.code_version, "3da5415");
+	EQ_STR(s.state_dir, "/srv/state");
+	EQ_STR(fake_text(), "");
+	settings_free(&s);
+}
+
+TEST(rollbar_settings_that_are_bad)
+{
+	static const char *const rows[] = {"ROLLBAR_ACCESS_TOKEN=a b", "ROLLBAR_ENDPOINT=ftp://user:pw@h/x", "REMORA_STATE_DIR=rel",
+	                                   "ROLLBAR_CODE_VERSION=0123456789012345678901234567890123456789x",
+	                                   "ROLLBAR_ENVIRONMENT=\xff"};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unit_case("%s", rows[i]);
+		fake_env_clear();
+		fake_host(64 << 10);
+		fake_env("%s", rows[i]);
+		fake_env("ROLLBAR_ACCESS_TOKEN=0123456789abcdef0123456789abcdef");
+		fake_env("OTEL_TRACES_EXPORTER=none");
+		fake_env("XDG_STATE_HOME=/x/state");
+		settings_parse(&s, &fake.host);
+		OK(s.rollbar.on == (i > 1));
+		EQ_STR(s.state_dir, "/x/state/remora");
+		OK(strstr(fake_text(), "REMORA") || strstr(fake_text(), "ROLLBAR"));
+		OK(!strstr(fake_text(), "pw@") && !strstr(fake_text(), "a b"));
+		settings_free(&s);
+	}
 }
 
 TEST(log_lines)

@@ -1,0 +1,35 @@
+/*
+ * What the processes of the tree did lately: a small ring of copied records for each, from which a crash's timeline is
+ * made. Only there when crash reports are sent somewhere. exporter thread.
+ */
+#ifndef REMORA_TIMELINE_H
+#define REMORA_TIMELINE_H
+
+#include "shim/span/arena.h"
+
+#define TIMELINE_SPANS 64 /* of a process */
+#define TIMELINE_PROCS 16 /* that are remembered: the ones with records last */
+
+struct span_copy { /* a record's first slot, in private memory: it no longer changes, and is yet to be checked */
+	union {
+		struct span_rec rec;
+		char bytes[SLOT_SIZE];
+	};
+};
+
+/* A copy of any slot in use, whatever its state. False: no such slot, or its fields make no sense. */
+bool span_copy_take(const struct arena *a, uint32_t slot, struct span_copy *out);
+/* A string of it, cut where the first slot ends. */
+struct slice span_copy_str(const struct span_copy *c, enum rec_tag tag);
+
+/* Of a SPAN_TEXT: its bytes, cut alike, without line ends around them. */
+struct slice span_copy_text(const struct span_copy *c);
+
+struct timeline;
+struct timeline *timeline_new(void);
+void timeline_delete(struct timeline *t);
+void timeline_add(struct timeline *t, const struct arena *a, uint32_t slot);
+/* Of one process, oldest first, at most `most` of the last ones; borrowed until the next timeline_add. */
+unsigned timeline_of(struct timeline *t, int32_t pid, const struct span_copy **out, unsigned most);
+
+#endif

@@ -1,0 +1,363 @@
+#include "exporters/tool.h"
+#include "base/clock.h"
+#include "base/env_hash.h"
+#include "base/sys.h"
+#include "exporters/local/local.h"
+#include "exporters/log.h"
+#include "exporters/reports.h"
+#include "exporters/worker.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MS UINT64_C(1000000)
+#define SECOND (1000 * MS)
+#define ALL_TIME (30 * SECOND) /* of flush and crash-helper */
+#define TEST_TIME (15 * SECOND)
+#define ARENA_BYTES (1 << 20)
+#define CRASH_FILE_MOST (33 << 20)
+
+__attribute__((visibility("default"))) int remora_export_tool(const char *const *argv);
+
+extern char **environ;
+
+/* ---- a host of our own ---- */
+
+static struct {
+	struct export_host host;
+	_Atomic uint32_t request;
+	_Atomic uint64_t deadline;
+	char dir[256];
+} own;
+
+static bool never_busy(void)
+{
+	return false;
+}
+
+static void nothing(void)
+{
+}
+
+static bool write_stderr(const char *text, size_t n)
+{
+	return write(2, text, n) == (ssize_t)n;
+}
+
+static const char *env(const char *name)
+{
+	const char *v = getenv(name);
+	return v && *v ? v : NULL;
+}
+
+/* `dir` NULL: as the variables say. */
+static bool host_make(const char *dir)
+{
+	static const char *const levels[] = {"off", "error", "warn", "info", "debug"};
+	const char *level = env("REMORA_LOG");
+	uint64_t hash = 0;
+	for (char **e = environ; e && *e; e++)
+		hash += env_hash(*e);
+	if (dir)
+		snprintf(own.dir, sizeof own.dir, "%s", dir);
+	else
+		runtime_dir(env("REMORA_RUNTIME_DIR"), env("XDG_RUNTIME_DIR"), own.dir, sizeof own.dir);
+	own.host = (struct export_host){
+		.version = EXPORT_ABI,
+		.arena = arena_new_anonymous(ARENA_BYTES, hash),
+		.dir = own.dir,
+		.env = (const char *const *)environ,
+		.log_level = LOG_WARN,
+		.program = "remora",
+		.agent = "remora/0.1.0",
+		.busy = never_busy,
+		.run_enter = nothing,
+		.run_leave = nothing,
+		.request = &own.request,
+		.deadline_ns = &own.deadline,
+		.flushed = nothing,
+		.stderr_write = write_stderr,
+	};
+	for (uint8_t i = 0; level && i < sizeof levels / sizeof *levels; i++)
+		if (strcasecmp(level, levels[i]) == 0)
+			own.host.log_level = i;
+	if (!own.host.arena) {
+		fprintf(stderr, "remora: no memory\n");
+		return false;
+	}
+	log_init(&own.host);
+	return true;
+}
+
+/* ---- reports without a worker ---- */
+
+static struct {
+	struct settings settings;
+	struct http *http;
+	struct reports *reports;
+} t;
+
+static bool tool_open(const struct reports_options *o)
+{
+	settings_parse(&t.settings, &own.host);
+	t.settings.console = false;
+	t.http = http_global_init() ? http_new(&own.host) : NULL;
+	t.reports = t.http ? reports_new(&own.host, &t.settings, t.http, o) : NULL;
+	if (!t.reports)
+		fprintf(stderr, "remora: no memory\n");
+	return t.reports;
+}
+
+static void tool_close(void)
+{
+	reports_delete(t.reports);
+	http_delete(t.http);
+	settings_free(&t.settings);
+}
+
+/* Until everything was tried once, or the end. */
+static void tool_run(uint64_t end)
+{
+	uint64_t now;
+	reports_flush_begins(t.reports);
+	while ((now = mono_ns()) < end) {
+		http_run(t.http);
+		reports_turn(t.reports, now, true);
+		if (reports_flushed(t.reports, now))
+			return;
+		uint64_t left = (end - now) / MS;
+		http_wait(t.http, left < 50 ? (int)left + 1 : 50);
+	}
+}
+
+/* ---- commands ---- */
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: remora crashes [list] | crashes show ID [--json]\n"
+	                "       remora flush [--all]\n"
+	                "       remora rollbar test [MESSAGE]\n");
+	return 2;
+}
+
+static struct local *store(void)
+{
+	settings_parse(&t.settings, &own.host);
+	struct local *l = local_new(t.settings.state_dir);
+	if (!l)
+		fprintf(stderr, "remora: no memory\n");
+	return l;
+}
+
+static int list(void)
+{
+	struct local *l = store();
+	struct local_entry e;
+	size_t n;
+	unsigned shown = 0;
+	errno = 0;
+	char **names = l ? local_names(l, LOCAL_CRASHES, &n) : NULL;
+	int why = errno;
+	for (size_t i = 0; names && i < n; i++) {
+		struct buf text = {0};
+		if (!local_entry_name(names[i], &e) || !local_read(l, LOCAL_CRASHES, names[i], &text)) {
+			buf_free(&text);
+			continue;
+		}
+		local_entry_title(text.p, text.n, &e);
+		printf("%s  %.8s  %-16s  %s\n", e.time, e.uuid, e.program, e.title);
+		buf_free(&text);
+		shown++;
+	}
+	if (l && !shown) {
+		if (why && why != ENOENT)
+			fprintf(stderr, "remora: cannot read %s: %s\n", local_path(l), strerror(why));
+		else
+			fprintf(stderr, "remora: no crash reports in %s\n",
+			        *local_path(l) ? local_path(l) : "(no directory: set REMORA_STATE_DIR)");
+	}
+	bool failed = !l || (why && why != ENOENT);
+	local_names_free(names);
+	if (l)
+		local_delete(l);
+	return failed;
+}
+
+static int show(const char *id, bool json)
+{
+	struct local *l = store();
+	struct local_entry e;
+	size_t n, k = strlen(id);
+	char name[LOCAL_NAME + 8] = "";
+	unsigned hits = 0;
+	struct buf text = {0};
+	char **names = l ? local_names(l, LOCAL_CRASHES, &n) : NULL;
+	for (size_t i = 0; names && i < n; i++)
+		if (local_entry_name(names[i], &e) && (strncmp(e.uuid, id, k) == 0 || strcmp(e.name, id) == 0)) {
+			hits++;
+			snprintf(name, sizeof name, "%s.%s", e.name, json ? "json" : "txt");
+		}
+	int r = 1;
+	if (hits > 1)
+		fprintf(stderr, "remora: %u reports begin with %s; give more of it\n", hits, id);
+	else if (!hits || k == 0)
+		fprintf(stderr, "remora: no report %s in %s; remora crashes lists them\n", id, l ? local_path(l) : "");
+	else if (!local_read(l, LOCAL_CRASHES, name, &text))
+		fprintf(stderr, "remora: cannot read %s/crashes/%s: %s\n", local_path(l), name, strerror(errno));
+	else
+		r = fwrite(text.p, 1, text.n, stdout) != text.n;
+	if (r == 0 && json)
+		putchar('\n');
+	buf_free(&text);
+	local_names_free(names);
+	if (l)
+		local_delete(l);
+	return r;
+}
+
+/* What nobody sends: crash files, the spool, and the records of dead trees. */
+static int flush(bool all)
+{
+	bool takeover;
+	if (!arena_lease_try(own.host.arena, &takeover))
+		return 1;
+	atomic_store(&own.deadline, mono_ns() + ALL_TIME);
+	atomic_store(&own.request, REQUEST_STOP);
+	struct worker *w = worker_new(&own.host);
+	if (!w)
+		return 1;
+	w->everything = true;
+	struct reports_options o = {.any = all};
+	reports_delete(w->reports);
+	w->reports = reports_new(&own.host, &w->settings, w->http, &o);
+	if (!w->reports)
+		return 1;
+	worker_run(w, false);
+	struct reports_counts c = reports_counts(w->reports);
+	printf("%u crash reports made, %u kept, %llu items sent to Rollbar, %llu spans sent\n", c.made, c.kept,
+	       (unsigned long long)c.sent, (unsigned long long)atomic_load(&own.host.arena->count[COUNT_SENT]));
+	if (c.waiting)
+		printf("%u items wait: %s\n", c.waiting, *c.last ? c.last : "no token");
+	if (c.foreign_files || c.foreign_items)
+		printf("%u crash files and %u items are of programs with other settings (endpoint, token, exporter); run it with "
+		       "theirs, or with --all to send them with yours\n",
+		       c.foreign_files, c.foreign_items);
+	worker_delete(w);
+	arena_lease_release(own.host.arena);
+	return c.waiting != 0;
+}
+
+static void new_uuid(char out[37])
+{
+	uint8_t b[16];
+	if (sys3(SYS_getrandom, b, sizeof b, 0) != sizeof b) {
+		uint64_t seed[2] = {real_ns(), mono_ns() ^ (uint64_t)getpid() << 32};
+		memcpy(b, seed, sizeof b);
+	}
+	b[6] = (b[6] & 0x0f) | 0x40;
+	b[8] = (b[8] & 0x3f) | 0x80;
+	char *p = out;
+	for (int i = 0; i < 16; i++)
+		p += sprintf(p, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b[i]);
+}
+
+static int rollbar_test(const char *message)
+{
+	static const struct reports_options o = {.no_inbox = true, .no_spool = true};
+	char args[256], pid[24];
+	if (!tool_open(&o))
+		return 1;
+	if (!t.settings.rollbar.on) {
+		fprintf(stderr, "remora: nothing to test: set ROLLBAR_ACCESS_TOKEN (scope post_server_item) or "
+		                "ROLLBAR_ACCESS_TOKEN_FILE\n");
+		tool_close();
+		return 2;
+	}
+	snprintf(args, sizeof args, "args=remora\x1frollbar\x1ftest");
+	snprintf(pid, sizeof pid, "ppid=%d", (int)getppid());
+	const char *const process[] = {"comm=remora", args, pid, NULL};
+	struct report_exception e = {.message = message};
+	struct report r = {
+		.source = REPORT_MESSAGE,
+		.pid = getpid(),
+		.time_ns = real_ns(),
+		.level = "info",
+		.language = "c",
+		.title = message,
+		.n_exceptions = 1,
+		.exceptions = &e,
+		.process = process,
+	};
+	new_uuid(r.uuid);
+	reports_take(t.reports, &r);
+	tool_run(mono_ns() + TEST_TIME);
+	struct reports_counts c = reports_counts(t.reports);
+	bool sent = c.sent == 1;
+	printf("%s: item %s %s: %s\n", t.settings.rollbar.shown, r.uuid, sent ? "accepted" : "not accepted",
+	       *c.last ? c.last : "no answer");
+	if (!sent && c.waiting)
+		printf("it is kept and sent later: remora flush\n");
+	tool_close();
+	return !sent;
+}
+
+/* Where there was no directory: /proc/self/fd/N */
+static bool take_nameless(const char *path)
+{
+	struct buf b = {0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 1;
+	while (fd >= 0 && n > 0 && b.n < CRASH_FILE_MOST && buf_reserve(&b, 1 << 20)) {
+		n = pread(fd, b.p + b.n, b.cap - b.n, (off_t)b.n);
+		b.n += n > 0 ? (size_t)n : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	bool ok = b.n && !b.failed && reports_take_bytes(t.reports, path, b.p, b.n);
+	buf_free(&b);
+	return ok;
+}
+
+/* Started by the handler of a crashing process, which waits for us: see shim/crash. */
+static int crash_helper(const char *path)
+{
+	static const struct reports_options o = {.no_inbox = true, .no_spool = true};
+	const struct rlimit cpu = {ALL_TIME / SECOND, ALL_TIME / SECOND + 1};
+	char dir[256];
+	const char *slash = strrchr(path, '/');
+	if (!slash || slash == path || (size_t)(slash - path) >= sizeof dir)
+		return 2;
+	snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
+	setrlimit(RLIMIT_CPU, &cpu);
+	alarm((unsigned)(ALL_TIME / SECOND) + 5);
+	uint64_t end = mono_ns() + ALL_TIME;
+	if (!host_make(dir) || !tool_open(&o))
+		return 1;
+	bool got = strncmp(path, "/proc/", 6) == 0 ? take_nameless(path) : reports_take_file(t.reports, slash + 1);
+	if (got)
+		tool_run(end);
+	tool_close();
+	return !got;
+}
+
+int remora_export_tool(const char *const *argv)
+{
+	const char *what = argv[0] ? argv[0] : "", *sub = argv[0] && argv[1] ? argv[1] : "";
+	const char *arg = *sub ? argv[2] : NULL;
+	if (strcmp(what, "crash-helper") == 0)
+		return *sub ? crash_helper(sub) : 2;
+	if (!host_make(NULL))
+		return 1;
+	if (strcmp(what, "crashes") == 0 && (!*sub || (strcmp(sub, "list") == 0 && !arg)))
+		return list();
+	if (strcmp(what, "crashes") == 0 && strcmp(sub, "show") == 0 && arg)
+		return show(arg, argv[3] && strcmp(argv[3], "--json") == 0);
+	if (strcmp(what, "flush") == 0 && (!*sub || strcmp(sub, "--all") == 0))
+		return flush(*sub);
+	if (strcmp(what, "rollbar") == 0 && strcmp(sub, "test") == 0)
+		return rollbar_test(arg && *arg ? arg : "Hello from remora");
+	return usage();
+}

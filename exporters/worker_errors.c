@@ -1,0 +1,60 @@
+/* Records of text go to exporters/errors, what it finds to the reports. */
+#include "base/sys.h"
+#include "exporters/log.h"
+#include "exporters/worker.h"
+#include <stdlib.h>
+#include <strings.h>
+
+static void sink(void *ctx, struct report *r)
+{
+	struct worker *w = ctx;
+	errors_log(r);
+	reports_take(w->reports, r);
+	report_free(r);
+}
+
+static void join(void *ctx, struct report *crash)
+{
+	struct worker *w = ctx;
+	errors_join(w->errors, crash);
+}
+
+static bool is_on(const char *s)
+{
+	return s && (strcasecmp(s, "1") == 0 || strcasecmp(s, "true") == 0 || strcasecmp(s, "yes") == 0 || strcasecmp(s, "on") == 0);
+}
+
+/* As shim/config.c decides whether there is text. */
+void worker_errors_new(struct worker *w)
+{
+	const char *set = settings_get(w->host, "REMORA_ERRORS");
+	bool on = set ? is_on(set) : settings_get(w->host, "ROLLBAR_ACCESS_TOKEN") || settings_get(w->host, "ROLLBAR_ACCESS_TOKEN_FILE");
+	if (!on)
+		return;
+	w->errors = errors_new(is_on(settings_get(w->host, "REMORA_ERRORS_LOGGED")), w->settings.crash, sink, w);
+	if (w->errors)
+		reports_on_crash(w->reports, join, w);
+}
+
+void worker_errors_take(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now)
+{
+	struct rec_view v;
+	char *scratch = w->errors ? malloc(REC_VAR_MAX) : NULL;
+	if (!scratch)
+		return;
+	if (rec_view(a, slot, scratch, &v))
+		errors_take(w->errors, a, &v, now);
+	else
+		arena_count(worker_arena(w), COUNT_DROP_BAD, 1);
+	free(scratch);
+}
+
+void worker_errors_turn(struct worker *w, uint64_t now)
+{
+	if (!w->errors)
+		return;
+	/* Asked to stop: this process ends, and what it said last is all there is. */
+	if (w->flushing && atomic_load(w->host->request) == REQUEST_STOP)
+		errors_stop(w->errors, sys_getpid());
+	errors_tick(w->errors, now);
+}
