@@ -7,7 +7,9 @@
 
 #define DEMANGLED_MAX 2048
 
-enum mangling { MANGLED_NOT, MANGLED_CXX, MANGLED_RUST };
+enum mangling { MANGLED_NOT,
+	            MANGLED_CXX,
+	            MANGLED_RUST };
 
 /* Writes the name without parameters, NUL-terminated, or the mangled name itself. What kind of name it was. */
 enum mangling demangle(const char *name, char out[DEMANGLED_MAX]);

@@ -1,43 +1,22 @@
 /* DWARF by way of libdw. What libdw would open by itself (.dwo, dwz files) it is not let: we open it, or nobody does. */
-#include "exporters/crash/lines.h"
+#include "exporters/crash/lines_priv.h"
 #include <dwarf.h>
-#include <elfutils/libdw.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define RANGES_MAX 2000000
 #define UNITS_MAX 200000
-#define DIES_MAX 4000000      /* per address */
+#define DIES_MAX 4000000        /* per address */
 #define LINE_UNIT_MAX (4 << 20) /* a row may take one byte of the program and 60 of memory */
-#define DEPTH_MAX 64
 #define SCOPE_MAX 1024
 
-struct range {
-	uint64_t lo, hi;
-	Dwarf_Off die;
-};
-
-struct lines {
-	struct modules *m;
-	Elf *elf, *alt_elf;
-	Dwarf *dw, *alt;
-	struct elf_file alt_file;
-	Elf_Data *line_data;
-	struct range *ranges; /* sorted by lo */
-	size_t n_ranges;
-	char **names; /* that were put together; owned, each */
-	size_t n_names;
-	bool broken; /* memory ran out inside libdw: what it holds is not touched again */
-};
-
-static __thread jmp_buf no_memory;
+__thread jmp_buf lines_no_memory;
 
 static __attribute__((noreturn)) void out_of_memory(void)
 {
-	longjmp(no_memory, 1);
+	longjmp(lines_no_memory, 1);
 }
 
 /* Sizes of all debugging sections, unpacked; UINT64_MAX: of a kind that is not read. */
@@ -71,8 +50,10 @@ static uint64_t debug_size(struct modules *m, const struct elf_file *e, bool *in
 static Elf *begin(struct modules *m, const struct elf_file *e)
 {
 	bool info;
-	if (e->fd < 0 || e->type == ET_REL || debug_size(m, e, &info) == UINT64_MAX || !info || modules_late(m))
+	uint64_t size;
+	if (e->fd < 0 || e->type == ET_REL || (size = debug_size(m, e, &info)) == UINT64_MAX || !info || modules_late(m))
 		return NULL;
+	m->debug_max -= size;
 	elf_version(EV_CURRENT);
 	return elf_begin(e->fd, ELF_C_READ, NULL); /* reads sections when they are wanted, maps nothing */
 }
@@ -167,7 +148,7 @@ static Elf_Data *section_data(Elf *elf, const char *name)
 
 static void read_units(struct lines *l, const struct elf_file *e, const char *path)
 {
-	if (setjmp(no_memory)) {
+	if (setjmp(lines_no_memory)) {
 		l->broken = true;
 		return;
 	}
@@ -218,7 +199,7 @@ void lines_close(struct lines *l)
 	free(l);
 }
 
-static bool find_unit(struct lines *l, uint64_t addr, Dwarf_Die *die)
+bool lines_unit(struct lines *l, uint64_t addr, Dwarf_Die *die)
 {
 	size_t lo = 0, hi = l->n_ranges;
 	while (lo < hi) {
@@ -236,16 +217,7 @@ static bool find_unit(struct lines *l, uint64_t addr, Dwarf_Die *die)
 
 /* ---- functions */
 
-struct chain {
-	uint64_t addr;
-	size_t n; /* outermost first: the function, then what is inlined into it */
-	Dwarf_Die die[LINES_DEPTH];
-	size_t dies;
-	bool assembly;
-	struct modules *m;
-};
-
-static bool tired(struct chain *c)
+bool lines_tired(struct chain *c)
 {
 	return ++c->dies > DIES_MAX || ((c->dies & 4095) == 0 && modules_late(c->m));
 }
@@ -256,7 +228,7 @@ static bool descend(struct chain *c, Dwarf_Die *parent, unsigned depth, bool dee
 	if (depth > DEPTH_MAX || dwarf_child(parent, &die) != 0)
 		return false;
 	do {
-		if (tired(c))
+		if (lines_tired(c))
 			return false;
 		bool into = false;
 		switch (dwarf_tag(&die)) {
@@ -295,6 +267,13 @@ static bool descend(struct chain *c, Dwarf_Die *parent, unsigned depth, bool dee
 			return true;
 	} while (dwarf_siblingof(&die, &die) == 0);
 	return false;
+}
+
+void lines_chain(struct chain *c, Dwarf_Die *unit, int language)
+{
+	c->assembly = language == DW_LANG_Mips_Assembler;
+	if (!descend(c, unit, 0, false) && c->n == 0 && c->dies <= DIES_MAX)
+		descend(c, unit, 0, true);
 }
 
 static const char *string_of(Dwarf_Die *die, unsigned attr)
@@ -376,7 +355,7 @@ static uint32_t number_of(Dwarf_Die *die, unsigned attr)
 	return dwarf_formudata(dwarf_attr(die, attr, &a), &w) == 0 && w <= UINT32_MAX ? (uint32_t)w : 0;
 }
 
-static void name_frame(struct lines *l, struct line_frame *f, Dwarf_Die *die, bool scoped)
+void lines_name(struct lines *l, struct line_frame *f, Dwarf_Die *die, bool scoped)
 {
 	f->linkage = string_of(die, DW_AT_linkage_name);
 	if (!f->linkage)
@@ -442,7 +421,7 @@ static size_t look(struct lines *l, uint64_t addr, struct line_frame out[LINES_D
 {
 	Dwarf_Die unit;
 	struct chain *c = calloc(1, sizeof *c);
-	if (!c || !find_unit(l, addr, &unit)) {
+	if (!c || !lines_unit(l, addr, &unit)) {
 		free(c);
 		return 0;
 	}
@@ -451,9 +430,7 @@ static size_t look(struct lines *l, uint64_t addr, struct line_frame out[LINES_D
 	*language = dwarf_srclang(&unit);
 	if (*language < 0)
 		*language = 0;
-	c->assembly = *language == DW_LANG_Mips_Assembler;
-	if (!descend(c, &unit, 0, false) && c->n == 0 && c->dies <= DIES_MAX)
-		descend(c, &unit, 0, true);
+	lines_chain(c, &unit, *language);
 	bool scoped = is_cxx(*language);
 	size_t n = c->n ? c->n : 1;
 	bool fit = lines_fit(l, &unit);
@@ -465,7 +442,7 @@ static size_t look(struct lines *l, uint64_t addr, struct line_frame out[LINES_D
 		struct line_frame *f = &out[i];
 		*f = (struct line_frame){0};
 		if (c->n)
-			name_frame(l, f, &c->die[n - 1 - i], scoped);
+			lines_name(l, f, &c->die[n - 1 - i], scoped);
 		if (i == 0) {
 			if (fit)
 				line_frame(&unit, addr, f);
@@ -487,9 +464,21 @@ size_t lines_at(struct lines *l, uint64_t addr, struct line_frame out[LINES_DEPT
 	*language = 0;
 	if (l->broken || modules_late(l->m))
 		return 0;
-	if (setjmp(no_memory)) {
+	if (setjmp(lines_no_memory)) {
 		l->broken = true;
 		return 0;
 	}
 	return look(l, addr, out, language);
+}
+
+struct lines *lines_of(struct modules *m, struct module *mod)
+{
+	if (mod->lines_looked || mod->state != MODULE_GOOD)
+		return mod->lines;
+	mod->lines_looked = true;
+	mod->lines = lines_open(m, &mod->elf, mod->path);
+	struct elf_file *d = mod->lines ? NULL : module_debug(m, mod);
+	if (d)
+		mod->lines = lines_open(m, d, mod->debug_path);
+	return mod->lines;
 }

@@ -1,5 +1,6 @@
 /* The mappings of a crashed process: text of /proc/PID/maps, as the crash file has it. */
 #include "exporters/crash/modules.h"
+#include "exporters/crash/lines.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,7 @@ bool modules_read(struct modules *m, const struct crash_file *f)
 void modules_free(struct modules *m)
 {
 	for (size_t i = 0; i < m->n_mods; i++) {
+		lines_close(m->mods[i].lines);
 		elf_close(&m->mods[i].elf);
 		if (m->mods[i].debug)
 			elf_close(m->mods[i].debug);

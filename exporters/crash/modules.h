@@ -34,7 +34,7 @@ struct elf_part {
 struct elf_file { /* one that is open: a module's, or one with its debugging information */
 	int fd;       /* -1: none */
 	uint64_t size;
-	uint32_t id;  /* names it in the block cache */
+	uint32_t id; /* names it in the block cache */
 	uint16_t type;
 	uint32_t n_ph, n_sh;
 	Elf64_Phdr *ph; /* owned */
@@ -49,7 +49,7 @@ struct module {
 	const char *path; /* owned by the modules; "[vdso]" */
 	uint64_t base;    /* of its first mapping */
 	uint64_t ino;
-	uint64_t bias;    /* address in the process less address as linked */
+	uint64_t bias; /* address in the process less address as linked */
 	bool bias_known;
 	bool deleted, vdso;
 	enum module_state state;
@@ -64,20 +64,22 @@ struct module {
 	size_t n_fdes;
 	bool fdes_looked;
 	struct buf debug_frame; /* .debug_frame, unpacked */
+	struct lines *lines;    /* lines.c; owned */
+	bool lines_looked;
 };
 
 struct map {
 	uint64_t lo, hi, off;
 	bool r, w, x;
-	bool stack;   /* [stack] */
-	int32_t mod;  /* index, -1: no file */
+	bool stack;  /* [stack] */
+	int32_t mod; /* index, -1: no file */
 };
 
 struct modules {
 	const struct crash_file *file;
-	uint64_t deadline; /* mono_ns() */
+	uint64_t deadline;     /* mono_ns() */
 	const char *debug_dir; /* "/usr/lib/debug" */
-	uint64_t debug_max;    /* bytes of debugging information that are read, per file */
+	uint64_t debug_max;    /* bytes of debugging information that are still read */
 	struct map *maps;
 	size_t n_maps;
 	struct module *mods;
@@ -85,8 +87,14 @@ struct modules {
 	size_t n_open;
 	size_t last_map;
 	uint32_t next_id;
-	char *text;        /* the paths */
-	struct block { uint32_t id; uint32_t n; uint64_t off; uint64_t used; uint8_t *p; } block[BLOCKS];
+	char *text; /* the paths */
+	struct block {
+		uint32_t id;
+		uint32_t n;
+		uint64_t off;
+		uint64_t used;
+		uint8_t *p;
+	} block[BLOCKS];
 	uint64_t clock;
 };
 

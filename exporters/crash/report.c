@@ -2,14 +2,14 @@
 #include "base/clock.h"
 #include "exporters/crash/report_priv.h"
 #include "exporters/crash/symbols.h"
-#include "exporters/crash/unwind.h"
+#include "exporters/crash/tail.h"
 #include <dwarf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MS 2000
-#define DEBUG_MAX (64u << 20)
+#define DEBUG_MAX (128u << 20)
 #define OTHER_FRAMES 64
 #define MODULES_SHOWN 512
 #define TEXT_MAX_ 4096
@@ -26,7 +26,11 @@ struct making {
 	struct report *r;
 	struct walked *threads;
 	size_t n_threads;
-	struct place { int32_t mod; uint64_t addr; struct symbol *sym; } *places; /* sorted, each once */
+	struct place {
+		int32_t mod;
+		uint64_t addr;
+		struct symbol *sym;
+	} * places; /* sorted, each once */
 	size_t n_places;
 	struct symbol *syms;
 	const char **paths, **ids; /* of the modules */
@@ -79,6 +83,7 @@ static bool walk_threads(struct making *k)
 	t->tid = h->tid;
 	comm_of(t->comm, h->comm);
 	unwind_thread(&k->m, h->tid, h->regs, is_fetch(h), &t->u);
+	tail_frames(&k->m, &t->u);
 	for (size_t at = 0; k->n_threads < n && (p = crash_file_next(&k->file, CRASH_SEC_THREAD, 0, &at));) {
 		struct crash_thread ct;
 		if (p->n < sizeof ct)
@@ -171,6 +176,8 @@ static size_t expand(struct making *k, const struct unwind_frame *u, struct repo
 		f.offset = module_offset(&k->m.mods[want.mod], u->ip);
 	}
 	size_t n = p && !u->signal && p->sym->n ? p->sym->n : 1;
+	if (u->tail)
+		n = 1; /* what it is inlined into gdb does not show */
 	for (size_t i = 0; out && i < n; i++) {
 		out[i] = f;
 		if (p && !u->signal && p->sym->n) {
@@ -231,7 +238,10 @@ static const char *language_of(struct making *k)
 		if (p->sym->mangling != MANGLED_NOT)
 			return p->sym->mangling == MANGLED_RUST ? "rust" : "c++";
 		switch (p->sym->language) {
-		case DW_LANG_C_plus_plus: case DW_LANG_C_plus_plus_03: case DW_LANG_C_plus_plus_11: case DW_LANG_C_plus_plus_14:
+		case DW_LANG_C_plus_plus:
+		case DW_LANG_C_plus_plus_03:
+		case DW_LANG_C_plus_plus_11:
+		case DW_LANG_C_plus_plus_14:
 			return "c++";
 		case DW_LANG_Rust:
 			return "rust";

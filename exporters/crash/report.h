@@ -12,20 +12,20 @@
 #include <stdint.h>
 
 struct report_frame {
-	uint64_t ip;           /* 0 in languages without addresses */
-	const char *function;  /* demangled; NULL = unknown */
-	const char *file;      /* source; NULL = unknown */
-	uint32_t line, column; /* 0 = unknown */
-	const char *module;    /* path of the binary; NULL */
-	uint64_t offset;       /* within the module, as objdump counts (file-relative virtual address) */
-	const char *build_id;  /* hex; NULL */
-	const char *code;      /* the source line; NULL */
+	uint64_t ip;                          /* 0 in languages without addresses */
+	const char *function;                 /* demangled; NULL = unknown */
+	const char *file;                     /* source; NULL = unknown */
+	uint32_t line, column;                /* 0 = unknown */
+	const char *module;                   /* path of the binary; NULL */
+	uint64_t offset;                      /* within the module, as objdump counts (file-relative virtual address) */
+	const char *build_id;                 /* hex; NULL */
+	const char *code;                     /* the source line; NULL */
 	const char *const *pre, *const *post; /* lines around it, NULL-terminated; NULL = none */
-	bool inlined;          /* into the next frame */
-	bool signal;           /* <signal handler called> */
-	bool scanned;          /* found by looking over the stack, not by unwinding: a guess */
-	bool in_app;           /* not libc, loader, sanitizer or language runtime */
-	uint32_t repeated;     /* folded recursion: how many more like it (and its cycle) */
+	bool inlined;                         /* into the next frame */
+	bool signal;                          /* <signal handler called> */
+	bool scanned;                         /* found by looking over the stack, not by unwinding: a guess */
+	bool in_app;                          /* not libc, loader, sanitizer or language runtime */
+	uint32_t repeated;                    /* folded recursion: how many more like it (and its cycle) */
 };
 
 struct report_thread {
@@ -42,35 +42,40 @@ struct report_exception { /* one of a chain */
 	struct report_frame *frames; /* innermost first, whatever the language prints */
 };
 
-enum report_source { REPORT_SIGNAL, REPORT_STDERR, REPORT_MESSAGE };
+enum report_source { REPORT_SIGNAL,
+	                 REPORT_STDERR,
+	                 REPORT_MESSAGE };
 
 struct report {
 	enum report_source source;
 	char uuid[37];
-	int32_t pid, tid;      /* who crashed, or wrote it; REPORT_STDERR: with time_ns, for joining it to a crash file */
+	int32_t pid, tid;                 /* who crashed, or wrote it; REPORT_STDERR: with time_ns, for joining it to a crash file */
 	uint8_t trace_id[16], span_id[8]; /* the thread's open request; zero: none */
-	bool handled;          /* REPORT_STDERR: the program logged it and went on (REMORA_ERRORS_LOGGED) */
-	bool fatal;            /* REPORT_STDERR: the process died by it, as far as its text tells */
-	bool by_signal;        /* REPORT_STDERR: that was a signal, so a crash file tells of the same (errors_join) */
+	bool handled;                     /* REPORT_STDERR: the program logged it and went on (REMORA_ERRORS_LOGGED) */
+	bool fatal;                       /* REPORT_STDERR: the process died by it, as far as its text tells */
+	bool by_signal;                   /* REPORT_STDERR: that was a signal, so a crash file tells of the same (errors_join) */
 	uint64_t time_ns;
-	const char *level;     /* rollbar's: critical error warning info debug */
-	const char *language;  /* "c", "c++", "rust", "python", "javascript", "java", "ruby", "go" */
-	const char *title;     /* "SIGSEGV in parse_order (order.c:41)" */
-	char fingerprint[41];  /* sha1 hex; "" = let the receiver group */
+	const char *level;    /* rollbar's: critical error warning info debug */
+	const char *language; /* "c", "c++", "rust", "python", "javascript", "java", "ruby", "go" */
+	const char *title;    /* "SIGSEGV in parse_order (order.c:41)" */
+	char fingerprint[41]; /* sha1 hex; "" = let the receiver group */
 	size_t n_exceptions;
 	struct report_exception *exceptions; /* outermost (last raised) first; a signal has one */
 	size_t n_threads;
-	struct report_thread *threads;       /* crashed one first; none for text */
-	const struct crash_head *head;       /* NULL for text */
-	const char *unwind;    /* "dwarf", "stack_corrupt", "partial" */
-	const char *description; /* "write to NULL, thread worker-3 (tid 71)" */
+	struct report_thread *threads; /* crashed one first; none for text */
+	const struct crash_head *head; /* NULL for text */
+	const char *unwind;            /* "dwarf", "stack_corrupt", "partial" */
+	const char *description;       /* "write to NULL, thread worker-3 (tid 71)" */
 	const char *abort_msg;
 	size_t n_modules;
-	struct report_module { const char *path, *build_id; uint64_t base; } *modules;
+	struct report_module {
+		const char *path, *build_id;
+		uint64_t base;
+	} * modules;
 	const char *const *process; /* NAME=VALUE strings of the process' description, NULL-terminated */
-	const char *text;      /* a gdb-like trace of all of it, for exception.stacktrace and for people */
-	bool complete;         /* the crash file was whole */
-	struct report_mem *mem; /* private: what report_alloc gave */
+	const char *text;           /* a gdb-like trace of all of it, for exception.stacktrace and for people */
+	bool complete;              /* the crash file was whole */
+	struct report_mem *mem;     /* private: what report_alloc gave */
 };
 
 /* report_mem.c. A zeroed report with a new uuid and now as its time; NULL: no memory. */
@@ -85,7 +90,7 @@ void report_absorb(struct report *to, struct report *from);
 struct crash_report_opts {
 	bool source;           /* REMORA_CRASH_SOURCE=1: source lines around a frame */
 	uint32_t ms;           /* time for all of it; 0: 2000 */
-	uint64_t debug_max;    /* bytes of debugging information read per file; 0: 64 MiB */
+	uint64_t debug_max;    /* bytes of debugging information that are read; 0: 128 MiB */
 	const char *debug_dir; /* NULL: /usr/lib/debug */
 };
 struct report *crash_report_make_with(const void *file, size_t n, const struct crash_report_opts *o, const char **why);

@@ -31,14 +31,55 @@ static bool is_any(const char *s, const char *const *list)
 bool frame_is_noise(const struct report_frame *f)
 {
 	static const char *const names[] = {
-		"abort", "raise", "__GI_raise", "__GI_abort", "gsignal", "__pthread_kill_implementation", "__pthread_kill_internal",
-		"pthread_kill", "__GI___pthread_kill", "pthread_kill@@GLIBC_2.34", "__libc_message", "malloc_printerr", "__fortify_fail",
-		"__GI___fortify_fail", "__stack_chk_fail", "__chk_fail", "__GI___chk_fail", "__assert_fail", "__assert_fail_base",
-		"__GI___assert_fail", "__assert_perror_fail", "std::terminate", "__cxxabiv1::__terminate", "__cxa_throw",
-		"__cxa_rethrow", "__cxa_bad_cast", "__cxa_pure_virtual", "__gxx_personality_v0", "_Unwind_RaiseException",
-		"_Unwind_Resume", "__cxxabiv1::__cxa_throw", "__gnu_cxx::__verbose_terminate_handler", "__cxa_call_unexpected",
-		"__libc_start_main", "__libc_start_main_impl", "__libc_start_call_main", "_start", "start_thread", "clone", "clone3",
-		"__clone3", "__GI___clone3", "__clone", "rust_panic", "rust_begin_unwind", "__rust_start_panic", "syscall", "kill", NULL,
+		"abort",
+		"raise",
+		"__GI_raise",
+		"__GI_abort",
+		"gsignal",
+		"__pthread_kill_implementation",
+		"__pthread_kill_internal",
+		"pthread_kill",
+		"__GI___pthread_kill",
+		"pthread_kill@@GLIBC_2.34",
+		"__libc_message",
+		"malloc_printerr",
+		"__fortify_fail",
+		"__GI___fortify_fail",
+		"__stack_chk_fail",
+		"__chk_fail",
+		"__GI___chk_fail",
+		"__assert_fail",
+		"__assert_fail_base",
+		"__GI___assert_fail",
+		"__assert_perror_fail",
+		"std::terminate",
+		"__cxxabiv1::__terminate",
+		"__cxa_throw",
+		"__cxa_rethrow",
+		"__cxa_bad_cast",
+		"__cxa_pure_virtual",
+		"__gxx_personality_v0",
+		"_Unwind_RaiseException",
+		"_Unwind_Resume",
+		"__cxxabiv1::__cxa_throw",
+		"__gnu_cxx::__verbose_terminate_handler",
+		"__cxa_call_unexpected",
+		"__libc_start_main",
+		"__libc_start_main_impl",
+		"__libc_start_call_main",
+		"_start",
+		"start_thread",
+		"clone",
+		"clone3",
+		"__clone3",
+		"__GI___clone3",
+		"__clone",
+		"rust_panic",
+		"rust_begin_unwind",
+		"__rust_start_panic",
+		"syscall",
+		"kill",
+		NULL,
 	};
 	static const char *const starts[] = {"std::", "core::", "alloc::", "__rust", "__gnu_cxx::", "__cxxabiv1::", "__asan", "__ubsan", "__tsan",
 	                                     "__interceptor_", "__sanitizer", NULL};
@@ -48,12 +89,52 @@ bool frame_is_noise(const struct report_frame *f)
 bool frame_in_app(const struct report_frame *f)
 {
 	static const char *const libs[] = {
-		"libc.so", "libc-2.", "ld-linux", "ld-2.", "ld-musl", "libpthread", "libm.so", "libdl.so", "librt.so", "libstdc++", "libgcc_s",
-		"libc++", "libasan", "libtsan", "libubsan", "liblsan", "libjvm", "libjli", "libjava", "libpython", "python", "node",
-		"libnode", "java", "ruby", "libruby", "perl", "libperl", "php", "libphp", "libunwind", "libremora", "libsystemd", "libffi", "[",
-		"libzip.so", "libnio", "libnet.so", "libjimage", "_ctypes.", "libuv", "libv8", "libgo.so", NULL,
+		"libc.so",
+		"libc-2.",
+		"ld-linux",
+		"ld-2.",
+		"ld-musl",
+		"libpthread",
+		"libm.so",
+		"libdl.so",
+		"librt.so",
+		"libstdc++",
+		"libgcc_s",
+		"libc++",
+		"libasan",
+		"libtsan",
+		"libubsan",
+		"liblsan",
+		"libjvm",
+		"libjli",
+		"libjava",
+		"libpython",
+		"python",
+		"node",
+		"libnode",
+		"java",
+		"ruby",
+		"libruby",
+		"perl",
+		"libperl",
+		"php",
+		"libphp",
+		"libunwind",
+		"libremora",
+		"libsystemd",
+		"libffi",
+		"[",
+		"libzip.so",
+		"libnio",
+		"libnet.so",
+		"libjimage",
+		"_ctypes.",
+		"libuv",
+		"libv8",
+		"libgo.so",
+		NULL,
 	};
-	static const char *const dirs[] = {"/rustc/", "/usr/include/c++/", NULL};
+	static const char *const dirs[] = {"/rustc/", "/usr/include/c++/", "library/core/", "library/std/", "library/alloc/", NULL};
 	if (f->signal || frame_is_noise(f))
 		return false;
 	if (!f->module)
@@ -78,7 +159,8 @@ const struct report_frame *report_culprit(const struct report *r)
 		if (!quiet && !frame_is_noise(&f[i]))
 			quiet = &f[i];
 	}
-	return quiet ? quiet : n ? f : NULL;
+	return quiet ? quiet : n ? f
+	                         : NULL;
 }
 
 static bool same(const struct report_frame *a, const struct report_frame *b)

@@ -10,7 +10,7 @@
 
 /* report_words.c: what a signal means. All give text of the report, or constants. */
 const char *signal_name(int signo);
-const char *report_reason(struct report *r, const struct crash_head *h);                          /* "Address not mapped to object at 0x0" */
+const char *report_reason(struct report *r, const struct crash_head *h);                       /* "Address not mapped to object at 0x0" */
 const char *report_describe(struct report *r, const struct crash_head *h, const char *thread); /* "write to NULL, thread ..." */
 
 /* report_app.c: which frames are the application's; what a crash is known by. */

@@ -19,9 +19,20 @@
 
 const char *signal_name(int signo)
 {
-	static const struct { int signo; const char *name; } names[] = {
-		{SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"}, {SIGILL, "SIGILL"}, {SIGFPE, "SIGFPE"}, {SIGABRT, "SIGABRT"},
-		{SIGTRAP, "SIGTRAP"}, {SIGSYS, "SIGSYS"}, {SIGQUIT, "SIGQUIT"}, {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"},
+	static const struct {
+		int signo;
+		const char *name;
+	} names[] = {
+		{SIGSEGV, "SIGSEGV"},
+		{SIGBUS, "SIGBUS"},
+		{SIGILL, "SIGILL"},
+		{SIGFPE, "SIGFPE"},
+		{SIGABRT, "SIGABRT"},
+		{SIGTRAP, "SIGTRAP"},
+		{SIGSYS, "SIGSYS"},
+		{SIGQUIT, "SIGQUIT"},
+		{SIGXCPU, "SIGXCPU"},
+		{SIGXFSZ, "SIGXFSZ"},
 	};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (names[i].signo == signo)
@@ -31,7 +42,10 @@ const char *signal_name(int signo)
 
 static const char *code_words(int signo, int code)
 {
-	static const struct { int signo, code; const char *words; } all[] = {
+	static const struct {
+		int signo, code;
+		const char *words;
+	} all[] = {
 		{SIGSEGV, SEGV_MAPERR, "Address not mapped to object"},
 		{SIGSEGV, SEGV_ACCERR, "Invalid permissions for mapped object"},
 		{SIGSEGV, SEGV_PKUERR, "Protection key checking failure"},
@@ -106,7 +120,9 @@ const char *report_describe(struct report *r, const struct crash_head *h, const 
 		snprintf(what, sizeof what, "%s sent by %s", signal_name(h->signo),
 		         h->si_pid == h->pid ? "the process itself" : "another process");
 	else if (h->trapno == 14 && has_addr(h))
-		snprintf(what, sizeof what, "%s %s", h->err & 0x10 ? "jump to" : h->err & 2 ? "write to" : "read from", where);
+		snprintf(what, sizeof what, "%s %s", h->err & 0x10 ? "jump to" : h->err & 2 ? "write to"
+		                                                                            : "read from",
+		         where);
 	else if (h->signo == SIGSEGV && h->si_code == SI_KERNEL)
 		snprintf(what, sizeof what, "use of a non-canonical address, or a privileged instruction");
 	else

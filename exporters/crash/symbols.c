@@ -88,12 +88,8 @@ void symbols_find(struct modules *m, struct module *mod, struct symbol *syms, si
 {
 	if (mod->state != MODULE_GOOD || n == 0)
 		return;
-	struct lines *l = lines_open(m, &mod->elf, mod->path);
-	struct elf_file *d = l ? NULL : module_debug(m, mod);
-	if (d)
-		l = lines_open(m, d, mod->debug_path);
+	struct lines *l = lines_of(m, mod);
 	for (size_t i = 0; l && i < n && !modules_late(m); i++)
 		from_lines(l, &syms[i], r);
-	lines_close(l);
 	from_tables(m, mod, syms, n, r);
 }

@@ -24,12 +24,14 @@ void symbols_find(struct modules *m, struct module *mod, struct symbol *syms, si
 
 /* symtab.c. A function's name from a table of symbols, at its linked addresses. */
 struct symtab_hit {
-	uint64_t addr;  /* wanted; sorted */
+	uint64_t addr; /* wanted; sorted */
 	uint64_t value, size;
-	uint64_t name;  /* offset in the file; 0: none found */
+	uint64_t name; /* offset in the file; 0: none found */
 };
 void symtab_find(struct modules *m, const struct elf_file *e, const char *table, struct symtab_hit *hits, size_t n);
 bool symtab_name(struct modules *m, const struct elf_file *e, uint64_t off, char *out, size_t cap);
+/* A function by its name, in a table that is not too large to be searched. */
+bool symtab_by_name(struct modules *m, const struct elf_file *e, const char *table, const char *name, uint64_t *addr);
 /* The function that a PLT entry jumps to. */
 bool symtab_plt(struct modules *m, const struct elf_file *e, uint64_t addr, char *out, size_t cap);
 

@@ -7,6 +7,9 @@
 #define PIECE 512
 #define SYMS_MAX 8000000
 #define RELAS_MAX 1000000
+#define NAMED_MAX 512
+#define NAMED_SYMS_MAX 200000
+#define NAMED_STRINGS_MAX (8u << 20)
 
 static const Elf64_Shdr *section(const struct elf_file *e, const char *name)
 {
@@ -99,6 +102,39 @@ bool symtab_name(struct modules *m, const struct elf_file *e, uint64_t off, char
 	}
 	out[n] = 0;
 	return n > 0;
+}
+
+bool symtab_by_name(struct modules *m, const struct elf_file *e, const char *table, const char *name, uint64_t *addr)
+{
+	const Elf64_Shdr *t = section(e, table);
+	size_t len = strlen(name) + 1;
+	if (!t || t->sh_link >= e->n_sh || len > NAMED_MAX)
+		return false;
+	const Elf64_Shdr *str = &e->sh[t->sh_link];
+	uint64_t count = t->sh_size / sizeof(Elf64_Sym);
+	if (count > NAMED_SYMS_MAX || str->sh_offset > e->size || str->sh_size > e->size - str->sh_offset ||
+	    str->sh_size > NAMED_STRINGS_MAX)
+		return false;
+	char *all = malloc(str->sh_size + 1);
+	bool found = false;
+	Elf64_Sym s[PIECE];
+	if (!all || !elf_read(m, e, str->sh_offset, all, str->sh_size))
+		count = 0;
+	for (uint64_t at = 0; at < count && !found && !modules_late(m); at += PIECE) {
+		size_t k = count - at < PIECE ? (size_t)(count - at) : PIECE;
+		if (!elf_read(m, e, t->sh_offset + at * sizeof *s, s, k * sizeof *s))
+			break;
+		for (size_t i = 0; i < k && !found; i++) {
+			if (s[i].st_name >= str->sh_size || str->sh_size - s[i].st_name < len ||
+			    memcmp(all + s[i].st_name, name, len) != 0 || !is_code(e, &s[i]) ||
+			    ELF64_ST_TYPE(s[i].st_info) == STT_GNU_IFUNC)
+				continue;
+			*addr = s[i].st_value;
+			found = true;
+		}
+	}
+	free(all);
+	return found;
 }
 
 /* ---- PLT */

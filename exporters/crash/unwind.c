@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READS_STEP 200000   /* words that one step may read: hostile tables loop */
+#define READS_STEP 200000 /* words that one step may read: hostile tables loop */
 #define READS_ALL 40000000
 #define FRAME_MAX (1 << 20) /* a frame found by its frame pointer is not larger */
 #define SCAN_WORDS 4096
@@ -87,8 +87,18 @@ static bool after_call(struct walk *w, uint64_t ip)
 		return false;
 	if (c[2] == 0xe8)
 		return true;
-	static const struct { uint8_t at, sib; int8_t mod; } forms[] = {
-		{5, 0, 3}, {5, 0, 0}, {4, 0, 1}, {4, 1, 0}, {3, 1, 1}, {1, 0, 0}, {1, 0, 2}, {0, 1, 2},
+	static const struct {
+		uint8_t at, sib;
+		int8_t mod;
+	} forms[] = {
+		{5, 0, 3},
+		{5, 0, 0},
+		{4, 0, 1},
+		{4, 1, 0},
+		{3, 1, 1},
+		{1, 0, 0},
+		{1, 0, 2},
+		{0, 1, 2},
 	};
 	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
 		uint8_t at = forms[i].at, modrm = c[at + 1];
@@ -189,7 +199,10 @@ static int get_proc_name(unw_addr_space_t as, unw_word_t ip, char *buf, size_t n
 
 /* ---- steps */
 
-enum step { STEP_OK, STEP_END, STEP_NO_INFO, STEP_BAD };
+enum step { STEP_OK,
+	        STEP_END,
+	        STEP_NO_INFO,
+	        STEP_BAD };
 
 /* x86-64 registers have DWARF's numbers here and there (UNW_X86_64_RAX is 0 ... RIP 16). */
 static enum step step_table(struct walk *w, bool exact)
@@ -296,7 +309,8 @@ static enum unwind_end go(struct walk *w, bool first, struct unwind *out, size_t
 		enum step r = step(w, first, exact || f.signal);
 		first = false;
 		if (r != STEP_OK) {
-			end = r == STEP_END ? UNWIND_DONE : w->missing || r == STEP_NO_INFO ? UNWIND_PARTIAL : UNWIND_CORRUPT;
+			end = r == STEP_END ? UNWIND_DONE : w->missing || r == STEP_NO_INFO ? UNWIND_PARTIAL
+			                                                                    : UNWIND_CORRUPT;
 			break;
 		}
 		if (!f.signal && w->regs[CR_RSP] <= f.sp) {
@@ -363,9 +377,20 @@ static bool far_end(struct walk *w, uint64_t sp, struct unwind *out)
 	return found;
 }
 
+static const unw_accessors_t accessors = {
+	find_proc_info,
+	put_unwind_info,
+	get_dyn_info_list_addr,
+	access_mem,
+	access_reg,
+	access_fpreg,
+	resume,
+	get_proc_name,
+};
+
 void unwind_thread(struct modules *m, int32_t tid, const uint64_t regs[CR_REGS], bool fetch, struct unwind *out)
 {
-	struct walk w = {.m = m, .tid = tid, .acc = {find_proc_info, put_unwind_info, get_dyn_info_list_addr, access_mem, access_reg, access_fpreg, resume, get_proc_name}};
+	struct walk w = {.m = m, .tid = tid, .acc = accessors};
 	out->n = out->gap = out->left_out = 0;
 	out->end = UNWIND_PARTIAL;
 	w.as = unw_create_addr_space(&w.acc, 0);
@@ -383,9 +408,9 @@ void unwind_thread(struct modules *m, int32_t tid, const uint64_t regs[CR_REGS],
 	}
 	out->end = go(&w, first, out, UNWIND_FRAMES);
 	uint64_t sp = w.regs[CR_RSP];
-	if (out->end == UNWIND_PARTIAL && w.missing)
-		far_end(&w, sp, out);
-	if (out->end == UNWIND_CORRUPT && out->n > 0)
+	if (out->end == UNWIND_PARTIAL && w.missing && far_end(&w, sp, out))
+		out->end = UNWIND_DONE;
+	if (out->n > 0 && (out->end == UNWIND_CORRUPT || (out->end == UNWIND_PARTIAL && !w.missing)))
 		scan(&w, out->frame[out->n - 1].sp, out);
 	unw_destroy_addr_space(w.as);
 }

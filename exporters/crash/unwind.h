@@ -17,6 +17,7 @@ struct unwind_frame {
 	uint64_t ip, sp;
 	bool exact;   /* ip is where the thread was; else a return address, and its call lies before it */
 	bool signal;  /* the kernel's trampoline: <signal handler called> */
+	bool tail;    /* put in by tail.c: it was left by a jump */
 	bool scanned; /* found by looking over the stack: a guess */
 };
 
@@ -29,8 +30,8 @@ enum unwind_end {
 struct unwind {
 	size_t n;
 	struct unwind_frame frame[UNWIND_FRAMES]; /* innermost first */
-	size_t gap;      /* frames from this index on are the outermost ones, and some before them are left out; 0: none */
-	size_t left_out; /* how many, if the gap was walked over; else 0 */
+	size_t gap;                               /* frames from this index on are the outermost ones, and some before them are left out; 0: none */
+	size_t left_out;                          /* how many, if the gap was walked over; else 0 */
 	enum unwind_end end;
 };
 

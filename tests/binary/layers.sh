@@ -22,7 +22,7 @@ BEGIN {
 	only["ares"]       = "^exporters/"
 	only["zlib"]       = "^exporters/"
 	only["libunwind"]  = "^exporters/crash/unwind[.]c$"
-	only["elfutils/"]  = "^exporters/crash/lines[.]c$"
+	only["elfutils/"]  = "^exporters/crash/lines[_a-z]*[.][ch]$"
 	only["libiberty/"] = "^exporters/crash/demangle[.]c$"
 
 	cmd = "find shim exporters -name \"*.[chS]\" -o -name \"*.def\" | LC_ALL=C sort"

@@ -53,9 +53,14 @@ static void put_memory(uint32_t type, int pid, int tid, uint64_t from, uint64_t 
 		if (k > cap - n)
 			k = cap - n;
 		struct iovec l = {p + n, k}, r = {(void *)(from + n), k};
-		if (process_vm_readv(pid, &l, 1, &r, 1, 0) != (ssize_t)k)
+		if (process_vm_readv(pid, &l, 1, &r, 1, 0) == (ssize_t)k) {
+			n += k;
+		} else if (n == 0 && from + k < to) { /* SP in the guard */
+			from += k;
+			cap -= k;
+		} else {
 			break;
-		n += k;
+		}
 	}
 	if (n)
 		put(type, tid, from, p, n);
@@ -77,7 +82,7 @@ static void stack_end(int pid, uint64_t sp, uint64_t *lo, uint64_t *hi)
 	*lo = *hi = 0;
 	unsigned long long a, b;
 	while (f && fgets(line, sizeof line, f))
-		if (sscanf(line, "%llx-%llx", &a, &b) == 2 && sp + 65536 >= a && sp < b && b > sp) {
+		if (sscanf(line, "%llx-%llx", &a, &b) == 2 && strstr(line, " rw") && sp + 65536 >= a && sp < b && b > sp) {
 			*lo = a, *hi = b;
 			break;
 		}
@@ -198,7 +203,7 @@ static int show(const char *file)
 	const char *why;
 	struct timespec a, b;
 	clock_gettime(CLOCK_MONOTONIC, &a);
-	struct report *r = crash_report_make_with(p, (size_t)st.st_size, &(struct crash_report_opts){.source = getenv("REMORA_CRASH_SOURCE") != NULL}, &why);
+	struct report *r = crash_report_make_with(p, (size_t)st.st_size, &(struct crash_report_opts){.source = getenv("REMORA_CRASH_SOURCE") != NULL, .debug_dir = getenv("DEBUG_DIR")}, &why);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	if (!r) {
 		fprintf(stderr, "%s: %s\n", file, why);
@@ -209,7 +214,9 @@ static int show(const char *file)
 			const struct report_frame *f = &r->threads[0].frames[i];
 			if (f->scanned)
 				break;
-			printf("%s\t%s\t%u\t%u\t0x%llx\t%s\n", f->signal ? "<signal handler called>" : f->function ? f->function : "??", f->file ? f->file : "", f->line,
+			printf("%s\t%s\t%u\t%u\t0x%llx\t%s\n", f->signal ? "<signal handler called>" : f->function ? f->function
+			                                                                                           : "??",
+			       f->file ? f->file : "", f->line,
 			       f->repeated, f->inlined ? 0ull : (unsigned long long)f->ip, f->module ? f->module : "");
 		}
 	} else {
@@ -297,6 +304,7 @@ int main(int argc, char **argv)
 		}
 		if (event == PTRACE_EVENT_STOP && (sig == SIGSTOP || sig == SIGTSTP))
 			ptrace(PTRACE_LISTEN, tid, 0, 0);
-		ptrace(PTRACE_CONT, tid, 0, event ? 0 : sig == SIGCONT ? 0 : sig);
+		ptrace(PTRACE_CONT, tid, 0, event ? 0 : sig == SIGCONT ? 0
+		                                                       : sig);
 	}
 }
