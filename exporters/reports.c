@@ -13,9 +13,6 @@
 #define PENDING 32
 #define CONSOLE_FRAMES 8
 
-/* Until exporters/crash has it, and in tests without it. */
-#pragma weak crash_report_make
-
 struct pending { /* a crash file whose item is yet to be tried */
 	char file[INBOX_NAME], uuid[37];
 	bool safe; /* its item is in the spool */
@@ -313,8 +310,9 @@ static void file_done(struct reports *r, const char *name)
 /* True: it waits for its item's first try. */
 static bool make_report(struct reports *r, const char *name, const void *bytes, size_t n)
 {
-	const char *why = "no reader is built in";
-	struct report *rep = crash_report_make ? crash_report_make(bytes, n, &why) : NULL;
+	const char *why = NULL;
+	struct report *rep =
+	    crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
 	if (!rep) {
 		log_warn("crash file %s cannot be read: %s; removed", name, why);
 		return false;

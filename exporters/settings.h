@@ -46,6 +46,7 @@ struct settings {
 	bool console;
 	struct rollbar_settings rollbar;
 	bool crash;                 /* REMORA_CRASH: crash files are looked for */
+	bool crash_source;          /* REMORA_CRASH_SOURCE: lines of readable sources go into reports */
 	char *state_dir;            /* REMORA_STATE_DIR as decided; NULL = there is no fit place */
 	uint64_t schedule_delay_ns; /* OTEL_BSP_SCHEDULE_DELAY */
 	uint64_t export_timeout_ns; /* how long a batch is tried; OTEL_BSP_EXPORT_TIMEOUT when set, 0 = for ever */

@@ -95,6 +95,8 @@ void settings_rollbar(struct settings *s)
 {
 	const char *crash = settings_get(s->host, "REMORA_CRASH");
 	s->crash = !crash || !is_no(crash);
+	const char *source = settings_get(s->host, "REMORA_CRASH_SOURCE");
+	s->crash_source = source && *source && !is_no(source);
 	s->state_dir = state_dir(s);
 	rollbar(s);
 }

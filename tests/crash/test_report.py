@@ -1,4 +1,5 @@
 """A crash becomes a Rollbar item and a local report, with names and lines; the program dies as without us."""
+import json
 import os
 import sys
 
@@ -40,8 +41,23 @@ def item_and_report():
         equal([(f["method"], f["lineno"]) for f in trace["frames"]][-3:],
               [("main", 4), ("handle", 3), ("parse_order", 2)], "frames, the crash last")
         equal(trace["exception"]["class"], "SIGSEGV", "class")
+        check("parse_order(o)" not in json.dumps(item), "source went along unasked")
         listed = box.run([LAUNCHER, "crashes"], traced=False, env=state(box))
         check(b"SIGSEGV in parse_order (order.c:2)" in listed.out, "remora crashes: %r" % listed)
+
+
+@test
+def source_lines_when_asked_for():
+    with Sandbox() as box:
+        rollbar = box.keep(Rollbar())
+        exe = built(box)
+        box.run([exe], env={**state(box), "REMORA_CRASH": "1", "REMORA_CRASH_SOURCE": "1", "ROLLBAR_ACCESS_TOKEN": TOKEN,
+                            "ROLLBAR_ENDPOINT": rollbar.url})
+        item, = rollbar.wait(1)
+        rollbar.check()
+        frame = item["body"]["trace"]["frames"][-1]
+        equal(frame["code"], SOURCE.splitlines()[1], "code")
+        equal(frame["context"]["post"], SOURCE.splitlines()[2:], "lines after it")
 
 
 @test

@@ -5,19 +5,26 @@
  */
 #include "host.h"
 #include <sched.h>
+#include <semaphore.h>
 #include <spawn.h>
 
 extern char **environ;
 static volatile int stop;
 static char stack[2][65536] __attribute__((aligned(16)));
 
+static sem_t turns; /* so much traffic a round: without a bound a slow machine cannot send it all before the exit */
+
 static void *traffic(void *arg)
 {
 	(void)arg;
-	while (!stop) {
+	for (;;) {
+		while (sem_wait(&turns) != 0)
+			;
+		if (stop)
+			break;
 		int p[2];
 		tcp_pair(p);
-		for (int i = 0; i < 10 && !stop; i++)
+		for (int i = 0; i < 10; i++)
 			exchange(p, "/traffic");
 		close(p[0]);
 		close(p[1]);
@@ -109,9 +116,11 @@ int main(int argc, char **argv)
 	pthread_t t[2];
 	tcp_pair(p);
 	exchange(p, "/before");
+	MUST(sem_init(&turns, 0, 2));
 	for (int i = 0; i < 2; i++)
 		MUST(-pthread_create(&t[i], NULL, traffic, NULL));
 	for (int i = 0; i < rounds; i++) {
+		sem_post(&turns), sem_post(&turns);
 		int st = reap((pid_t)MUST(start(argv[1], i)));
 		if (WIFEXITED(st) && WEXITSTATUS(st) == 7)
 			good++;
@@ -121,6 +130,7 @@ int main(int argc, char **argv)
 			exchange(p, "/between");
 	}
 	stop = 1;
+	sem_post(&turns), sem_post(&turns);
 	for (int i = 0; i < 2; i++)
 		pthread_join(t[i], NULL);
 	exchange(p, "/after");

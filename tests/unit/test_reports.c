@@ -9,8 +9,9 @@
 
 static _Atomic unsigned made;
 
-struct report *crash_report_make(const void *file, size_t n, const char **why)
+struct report *crash_report_make_with(const void *file, size_t n, const struct crash_report_opts *o, const char **why)
 {
+	(void)o;
 	const struct crash_head *h = file;
 	if (n < sizeof *h || h->magic != CRASH_MAGIC) {
 		*why = "no crash file";
