@@ -292,6 +292,11 @@ static bool is_on(const char *s)
 	return s && (same(s, "1") || same(s, "true") || same(s, "yes") || same(s, "on"));
 }
 
+static bool is_off(const char *s)
+{
+	return s && (same(s, "0") || same(s, "false") || same(s, "no") || same(s, "off"));
+}
+
 static void read_crash(void)
 {
 	static const struct {
@@ -303,7 +308,7 @@ static void read_crash(void)
 	           *wait = config_get("REMORA_CRASH_WAIT_MS");
 	config.crash_wait_ms = (uint32_t)number(wait, 2500, 60000);
 	config.crash_wait_set = wait != NULL;
-	if (!is_on(on)) /* until all of its scenarios are run: nobody's signals are touched unasked */
+	if (is_off(on))
 		return;
 	for (size_t i = 0; i < sizeof always / sizeof *always; i++)
 		config.crash_signals |= 1ull << (always[i] - 1);

@@ -80,7 +80,7 @@ def alone(box):
     lib = box.path("lib", "libremora.so")
     os.makedirs(os.path.dirname(lib), exist_ok=True)
     shutil.copy(harness.SHIM, lib)
-    return {"LD_PRELOAD": lib, "REMORA_CRASH": "1"}
+    return {"LD_PRELOAD": lib}
 
 
 def program(box, build):

@@ -31,7 +31,7 @@ def item_and_report():
     with Sandbox() as box:
         rollbar = box.keep(Rollbar())
         exe = built(box)
-        r = box.run([exe], env={**state(box), "REMORA_CRASH": "1", "ROLLBAR_ACCESS_TOKEN": TOKEN,
+        r = box.run([exe], env={**state(box), "ROLLBAR_ACCESS_TOKEN": TOKEN,
                                 "ROLLBAR_ENDPOINT": rollbar.url})
         equal((r.rc, r.out, r.err), (-11, b"", b""), "the program's end")
         item, = rollbar.wait(1)
@@ -51,7 +51,7 @@ def source_lines_when_asked_for():
     with Sandbox() as box:
         rollbar = box.keep(Rollbar())
         exe = built(box)
-        box.run([exe], env={**state(box), "REMORA_CRASH": "1", "REMORA_CRASH_SOURCE": "1", "ROLLBAR_ACCESS_TOKEN": TOKEN,
+        box.run([exe], env={**state(box), "REMORA_CRASH_SOURCE": "1", "ROLLBAR_ACCESS_TOKEN": TOKEN,
                             "ROLLBAR_ENDPOINT": rollbar.url})
         item, = rollbar.wait(1)
         rollbar.check()
@@ -64,7 +64,7 @@ def source_lines_when_asked_for():
 def without_a_token_the_report_is_kept():
     with Sandbox() as box:
         exe = built(box)
-        equal(box.run([exe], env={**state(box), "REMORA_CRASH": "1"}).rc, -11, "exit status")
+        equal(box.run([exe], env={**state(box)}).rc, -11, "exit status")
         listed = box.run([LAUNCHER, "crashes"], traced=False, env=state(box))
         check(b"SIGSEGV in parse_order (order.c:2)" in listed.out, "remora crashes: %r" % listed)
         ident = [w for l in listed.out.decode().splitlines() if "SIGSEGV" in l for w in l.split()][1]
@@ -73,10 +73,10 @@ def without_a_token_the_report_is_kept():
 
 
 @test
-def off_unless_asked_for():
+def off_when_switched_off():
     with Sandbox() as box:
         exe = built(box)
-        equal(box.run([exe], env=state(box)).rc, -11, "exit status")
+        equal(box.run([exe], env={**state(box), "REMORA_CRASH": "0"}).rc, -11, "exit status")
         listed = box.run([LAUNCHER, "crashes"], traced=False, env=state(box))
         check(b"SIGSEGV" not in listed.out, "remora crashes: %r" % listed)
 
