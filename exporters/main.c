@@ -74,7 +74,7 @@ static enum export_end run(const struct export_host *host)
 		if (end == EXPORT_STOPPED && atomic_load(host->request) == REQUEST_STOP && *host->dir && is_last(a) && is_empty(a))
 			arena_unlink(a, host->dir);
 		/* A record that was committed while we made up our mind saw a live exporter and woke nobody. */
-		if (end != EXPORT_IDLE || !atomic_load(&a->pending))
+		if (end != EXPORT_IDLE || !arena_pending(a))
 			return end;
 		takeover = false;
 	}

@@ -49,7 +49,7 @@ static void grow(struct worker *w)
 	struct source *s = &w->sources[0];
 	struct arena *a = s->arena;
 	uint64_t full = atomic_load_explicit(&a->count[COUNT_DROP_FULL], memory_order_relaxed);
-	uint32_t pending = atomic_load_explicit(&a->pending, memory_order_relaxed);
+	uint32_t pending = arena_pending(a);
 	while (w->can_grow) {
 		uint32_t slots = arena_slots(a), used = s->weight + pending * w->slots_each;
 		if (used <= (slots > SMALL ? slots / 2 : slots / 8) && full == w->full_seen)

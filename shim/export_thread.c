@@ -313,7 +313,7 @@ static bool wanted(const struct arena *a)
 static bool waiting(const struct arena *a)
 {
 	/* Marked by the kernel: the last exporter died, and may have had records in hand. */
-	return atomic_load_explicit(&a->pending, memory_order_relaxed) ||
+	return arena_pending(a) ||
 	       (atomic_load_explicit(&a->lease, memory_order_relaxed) & FUTEX_OWNER_DIED);
 }
 
@@ -339,7 +339,7 @@ void export_thread_poke(void)
 /* What waits takes a good part of the memory: soon there is room for no more. */
 static bool crowded(const struct arena *a)
 {
-	return atomic_load_explicit(&a->pending, memory_order_relaxed) > arena_slots(a) / 4;
+	return arena_pending(a) > arena_slots(a) / 4;
 }
 
 void export_thread_poke_late(void)

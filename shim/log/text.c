@@ -121,7 +121,7 @@ void text_wrote(int fd, const struct iovec *v, int count, size_t n)
 	struct span_rec *r = open_one(a, t);
 	if (r)
 		r->bits |= REC_MERGED;
-	uint32_t waiting = atomic_load_explicit(&a->pending, memory_order_relaxed);
+	uint32_t waiting = arena_pending(a);
 	if (!r && (waiting > arena_slots(a) / 2 || !(r = new_one(a, t, fd)))) { /* the rest is for requests */
 		arena_count(a, COUNT_DROP_TEXT, 1);
 		return;

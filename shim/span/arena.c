@@ -273,20 +273,15 @@ static __attribute__((noinline)) void wake_sleeper(struct arena *a, uint32_t pen
 
 void arena_commit(struct arena *a, struct span_rec *r)
 {
-	uint32_t i = arena_index(a, r);
-	uint8_t kind = r->kind;
-	/* At exit one thread ends what another may be ending: only once onto the list. */
-	if (!slot_move(r, SLOT_OPEN, SLOT_DONE))
-		return;
-	uint32_t h = atomic_load_explicit(&a->done_head, memory_order_relaxed);
-	do
-		atomic_store_explicit(&r->next, h, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(&a->done_head, &h, i, memory_order_seq_cst, memory_order_relaxed));
-	uint32_t pending = atomic_fetch_add(&a->pending, 1) + 1;
-	arena_count(a, kind == SPAN_TEXT ? COUNT_TEXTS : COUNT_SPANS, 1);
+	uint64_t h = atomic_load_explicit(&a->done, memory_order_relaxed), want;
+	atomic_store_explicit(&r->state, SLOT_DONE, memory_order_release);
+	do {
+		atomic_store_explicit(&r->next, (uint32_t)h, memory_order_relaxed);
+		want = ((h >> 32) + 1) << 32 | arena_index(a, r);
+	} while (!atomic_compare_exchange_weak_explicit(&a->done, &h, want, memory_order_seq_cst, memory_order_relaxed));
 	uint32_t sleep = atomic_load(&a->sleep);
 	if (unlikely(sleep != AWAKE))
-		wake_sleeper(a, pending, sleep);
+		wake_sleeper(a, (uint32_t)(want >> 32), sleep);
 }
 
 void arena_discard(struct arena *a, struct span_rec *r)

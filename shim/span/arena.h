@@ -19,14 +19,14 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC 0x61726f6d65722e31u
-#define ARENA_LAYOUT 2 /* change with any change of the layout: processes of different builds do not share */
+#define ARENA_LAYOUT 3 /* change with any change of the layout: processes of different builds do not share */
 #define ARENA_PROCS 512
 #define ARENA_FIRST (512 * 1024)            /* bytes of slots at creation; the exporter grows it up to max_slots */
 #define ARENA_DEFAULT_MAX (8 * 1024 * 1024) /* REMORA_ARENA_BYTES */
 
 /* Names in arena_counter_name(); shown by REMORA_LOG=debug and later as metrics */
 enum counter {
-	COUNT_SPANS,           /* records committed */
+	COUNT_SPANS,           /* records that reached the exporter */
 	COUNT_DROP_FULL,       /* no free slot */
 	COUNT_DROP_PIPELINE,   /* more requests outstanding on a connection than are followed */
 	COUNT_DROP_TABLE,      /* fd beyond the table, or no memory for a connection */
@@ -43,7 +43,7 @@ enum counter {
 	COUNT_DROP_REFUSED,    /* exporter: the destination refused them (4xx, partial success) */
 	COUNT_DROP_EXPIRED,    /* exporter: retries used up */
 	COUNT_DROP_BAD,        /* exporter: records that did not check out */
-	COUNT_TEXTS,           /* records of text committed */
+	COUNT_TEXTS,           /* likewise, of text */
 	COUNT_DROP_TEXT,       /* writes to fd 2 that were not kept: too much waits already */
 	COUNT_MAX = 32,
 };
@@ -97,9 +97,8 @@ struct arena {
 	_Atomic uint64_t free_head __attribute__((aligned(64)));
 	_Atomic uint32_t fresh; /* slots from here on were never used */
 
-	/* Newest first. */
-	_Atomic uint32_t done_head __attribute__((aligned(64)));
-	_Atomic uint32_t pending;  /* committed and not yet drained; a kill may make it a little wrong for a while */
+	/* Newest first. Low 32: slot, high 32: how many there are. */
+	_Atomic uint64_t done __attribute__((aligned(64)));
 	_Atomic uint32_t wake;     /* futex the exporter sleeps on; bumped by whoever wakes it */
 	_Atomic uint32_t sleep;    /* enum arena_sleep */
 	_Atomic uint32_t batch;    /* wake a timed sleeper at this many pending */
@@ -145,6 +144,12 @@ static inline struct span_rec *arena_slot(const struct arena *a, uint32_t i)
 	return (struct span_rec *)((char *)(uintptr_t)a + ARENA_HEADER + (size_t)i * SLOT_SIZE);
 }
 
+/* Records committed and not yet drained. */
+static inline uint32_t arena_pending(const struct arena *a)
+{
+	return (uint32_t)(atomic_load(&a->done) >> 32);
+}
+
 static inline uint32_t arena_index(const struct arena *a, const struct span_rec *r)
 {
 	return (uint32_t)(((const char *)r - (const char *)a - ARENA_HEADER) / SLOT_SIZE);
@@ -158,7 +163,10 @@ struct span_rec *arena_open(struct arena *a, int pid);
 bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice s);
 /* Append to the bytes of a SPAN_TEXT; false: cut. */
 bool rec_append(struct arena *a, struct span_rec *r, struct slice s);
-/* Hand over: end_ns is set. Wakes a sleeping exporter as its sleep demands (the only system call). */
+/*
+ * Hand over: end_ns is set, by a compare-and-swap where anybody else might end it. Wakes a sleeping exporter as its sleep
+ * demands (the only system call).
+ */
 void arena_commit(struct arena *a, struct span_rec *r);
 /* Give back without exporting. */
 void arena_discard(struct arena *a, struct span_rec *r);

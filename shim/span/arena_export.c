@@ -14,15 +14,18 @@
  */
 static uint32_t list_mark(struct arena *a, uint32_t head)
 {
-	uint32_t n = 0, i = head;
+	uint32_t n = 0, texts = 0, i = head;
 	while (i != SLOT_NONE) {
 		if (i >= arena_slots(a) || !slot_move(arena_slot(a, i), SLOT_DONE, SLOT_TAKEN)) {
 			arena_count(a, COUNT_DROP_BAD, 1);
 			break;
 		}
 		n++;
+		texts += arena_slot(a, i)->kind == SPAN_TEXT;
 		i = atomic_load_explicit(&arena_slot(a, i)->next, memory_order_relaxed);
 	}
+	arena_count(a, COUNT_SPANS, n - texts);
+	arena_count(a, COUNT_TEXTS, texts);
 	return n;
 }
 
@@ -37,18 +40,19 @@ static void ready_append(struct arena *a, uint32_t first, uint32_t last)
 
 static bool collect(struct arena *a)
 {
-	uint32_t head = atomic_load_explicit(&a->done_head, memory_order_relaxed);
-	if (head == SLOT_NONE)
-		return false;
-	do
+	uint64_t done = atomic_load_explicit(&a->done, memory_order_relaxed);
+	uint32_t head;
+	do {
+		head = (uint32_t)done;
+		if (head == SLOT_NONE)
+			return false;
 		a->draining = head;
-	while (!atomic_compare_exchange_weak(&a->done_head, &head, SLOT_NONE));
+	} while (!atomic_compare_exchange_weak(&a->done, &done, SLOT_NONE));
 	uint32_t n = list_mark(a, head);
 	atomic_signal_fence(memory_order_seq_cst);
 	a->draining = SLOT_NONE;
 	if (!n)
 		return true;
-	atomic_fetch_sub(&a->pending, n);
 	uint32_t before = SLOT_NONE, i = head;
 	for (uint32_t k = 0; k < n && i < arena_slots(a); k++) {
 		struct span_rec *r = arena_slot(a, i);
@@ -84,8 +88,8 @@ static uint32_t give(struct arena *a, uint32_t *out, uint32_t n, uint32_t cap)
 
 bool ready_recover(struct arena *a)
 {
-	/* Did the exchange happen before our predecessor died? Then his list does not hang on done_head. */
-	uint32_t i = atomic_load(&a->done_head), head = a->draining, slots = arena_used(a);
+	/* Did the exchange happen before our predecessor died? Then his list does not hang on `done`. */
+	uint32_t i = (uint32_t)atomic_load(&a->done), head = a->draining, slots = arena_used(a);
 	for (uint32_t n = 0; i != head && i < slots && n < slots; n++)
 		i = atomic_load_explicit(&arena_slot(a, i)->next, memory_order_relaxed);
 	if (head != SLOT_NONE && i != head) {
@@ -288,12 +292,8 @@ void arena_sleep(struct arena *a, bool idle, uint64_t timeout_ns, uint32_t batch
 	atomic_store(&a->batch, batch);
 	atomic_store(&a->sleep, idle ? SLEEP_IDLE : SLEEP_TIMED);
 	/* From here on producers wake us; what they did before is looked at now. */
-	uint32_t head = atomic_load(&a->done_head), pending = atomic_load(&a->pending);
-	if (head == SLOT_NONE && pending) { /* somebody was killed while counting */
-		atomic_compare_exchange_strong(&a->pending, &pending, 0);
-		pending = 0;
-	}
-	bool work = head != SLOT_NONE && (idle || batch <= 1 || (int32_t)(pending - batch) >= 0);
+	uint64_t done = atomic_load(&a->done);
+	bool work = (uint32_t)done != SLOT_NONE && (idle || batch <= 1 || (int32_t)((uint32_t)(done >> 32) - batch) >= 0);
 	if (idle && atomic_load(&a->held_gen) != a->held_seen)
 		work = true;
 	if (!work) {

@@ -139,7 +139,7 @@ static void fill_header(struct arena *a, size_t bytes, const struct arena_self *
 	for (uint32_t i = 0; i < ARENA_PROCS; i++)
 		a->procs[i].blob = SLOT_NONE;
 	atomic_store(&a->free_head, SLOT_NONE);
-	atomic_store(&a->done_head, SLOT_NONE);
+	atomic_store(&a->done, SLOT_NONE);
 	atomic_store(&a->slots, (uint32_t)((bytes - ARENA_HEADER) / SLOT_SIZE));
 	a->magic = ARENA_MAGIC;
 }
