@@ -20,8 +20,7 @@ struct thread {
 	bool loop;        /* serves several requests at once: attribution by dispatch, not by `current` */
 	bool in_vfork;    /* vfork was called; until getpid() says otherwise this may be the child */
 	uintptr_t stack;  /* a range of addresses that is surely no small signal stack begins here, 0 = not known yet */
-	int tid;          /* 0 = not asked yet, or forked since */
-	uint32_t tid_gen; /* of process.fork_gen */
+	uint64_t id;      /* process.fork_gen + 1, tid; thread_word() */
 	struct txn_ref current;  /* last request read here */
 	struct txn_ref dispatch; /* loop threads: the request read since the last return of a poll call */
 	/* A connect that failed, until it is told or another address succeeds. */

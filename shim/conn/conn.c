@@ -36,6 +36,7 @@ void head_buffer_free(char *p, uint32_t cap)
 /* It was held by a thread that did not come through the fork: what it was doing is half done. Lose it, touch nothing. */
 static void torn(struct conn *c)
 {
+	atomic_fetch_add(&c->own.serial, 1);
 	c->req = c->resp = (struct stream){0};
 	c->first = c->last = c->body_of = NULL;
 	c->n_txns = 0;
@@ -59,9 +60,9 @@ static void adopt(struct conn *c, bool was_held)
 		http_disown(c);
 }
 
-static bool acquire(struct conn *c)
+static __attribute__((noinline)) bool acquire(struct conn *c)
 {
-	uint64_t gen = (uint64_t)process.fork_gen << 32, me = gen | (uint32_t)thread_id(&thread_self), seen = 0;
+	uint64_t me = thread_word(&thread_self), gen = me & ~(uint64_t)UINT32_MAX, seen = 0;
 	/* Who holds it beyond all patience is waited for once. */
 	int yields = atomic_load_explicit(&c->poison, memory_order_relaxed) ? 0 : YIELDS;
 	for (int i = 0;; i++) {
@@ -142,7 +143,7 @@ static struct conn *make(enum role role)
 		arena_count(process.arena, COUNT_DROP_TABLE, 1);
 		return NULL;
 	}
-	memset((char *)c + offsetof(struct conn, poison), 0, sizeof *c - offsetof(struct conn, poison));
+	memset((char *)c + offsetof(struct conn, poison), 0, offsetof(struct conn, own) - offsetof(struct conn, poison));
 	c->serial++;
 	c->role = (uint8_t)role;
 	c->fork_gen = process.fork_gen;
@@ -237,7 +238,15 @@ static struct conn *classify(int fd)
 	return c;
 }
 
-struct conn *conn_lock(int fd)
+static inline struct conn *still(int fd, struct conn *c)
+{
+	if (__builtin_expect(fd_peek(fd) == (uintptr_t)c, 1))
+		return c;
+	release(c); /* closed, or another connection by now */
+	return NULL;
+}
+
+static __attribute__((noinline)) struct conn *lock_slow(int fd)
 {
 	uintptr_t word = fd_peek(fd);
 	struct conn *c = fd_conn(word);
@@ -250,11 +259,22 @@ struct conn *conn_lock(int fd)
 			atomic_store(&c->poison, 1);
 		return NULL;
 	}
-	if (fd_peek(fd) != (uintptr_t)c) { /* closed, or another connection by now */
-		release(c);
-		return NULL;
-	}
-	return c;
+	return still(fd, c);
+}
+
+struct conn *conn_lock(int fd)
+{
+	fd_entry *e = fd_at(fd);
+	struct conn *c = e ? fd_conn(atomic_load_explicit(e, memory_order_acquire)) : NULL;
+	uint64_t none = 0, me = thread_self.id;
+	/* Nearly always known and free. */
+	if (__builtin_expect(!c || me >> 32 != (uint32_t)(process.fork_gen + 1) ||
+	                     !atomic_compare_exchange_strong_explicit(&c->lock, &none, me, memory_order_acquire,
+	                                                              memory_order_relaxed), 0))
+		return lock_slow(fd);
+	if (__builtin_expect(c->fork_gen != process.fork_gen, 0))
+		adopt(c, false);
+	return still(fd, c);
 }
 
 /* ---- leaving the table ---- */

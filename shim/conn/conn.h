@@ -30,7 +30,7 @@ struct stream { /* one direction: heads and bodies in turn */
 
 struct conn {
 	void *pool;              /* the free list's, or that of conns that wait for their lock to be freed */
-	_Atomic uint64_t lock;   /* fork_gen and tid of the holder, 0 free; one from before a fork is not held */
+	_Atomic uint64_t lock;   /* thread_word() of the holder, 0 free; one from before a fork is not held */
 	_Atomic uint32_t refs;   /* fd-table entries */
 	uint32_t serial;         /* of the connection that this memory is now */
 	/* What follows is zeroed when a connection is made. */
@@ -65,6 +65,8 @@ struct conn {
 	 */
 	struct span_ctx *ready;
 	uint32_t ready_cap;
+	/* Not zeroed. The request in flight, if there was none before it; its serial counts on with the memory. */
+	struct txn own __attribute__((aligned(64)));
 };
 
 /* Sets the table's entry; false: counted, entry opaque. peer may be NULL. */

@@ -46,7 +46,7 @@ static void finish(struct conn *c, uint8_t error, int err)
 		r->resp_size = c->resp.body.size;
 		r->bits |= REC_RESP_BODY;
 	}
-	txn_end(t, error, err, real_ns());
+	txn_end(t, r, error, err, real_ns());
 	if (c->role == ROLE_SERVER && c->first)
 		span_request_read(c->first); /* pipelined: the thread goes on with the next */
 	if (c->req.dead && !c->first)
@@ -100,12 +100,12 @@ static void request_head(struct conn *c, int fd, const struct http1_head *h)
 		if (config.propagators)
 			arena_count(process.arena, COUNT_NOT_INJECTED, 1);
 	}
-	struct txn *t = txn_start(server ? SPAN_SERVER : SPAN_CLIENT, use, h, c->req.first_ns, c);
+	struct span_rec *r;
+	struct txn *t = txn_start(server ? SPAN_SERVER : SPAN_CLIENT, use, h, c->req.first_ns, c, c->first ? NULL : &c->own, &r);
 	if (!t) {
 		conn_opaque(c, COUNT_DROP_TABLE);
 		return;
 	}
-	struct span_rec *r = txn_record(t);
 	if (r) {
 		conn_addresses(c, fd);
 		r->peer = c->peer;

@@ -46,6 +46,11 @@ void context_closed(struct txn *t)
 		open_change(t, -1);
 }
 
+bool context_any(void)
+{
+	return open_count() != 0;
+}
+
 char *context_carry_new(void)
 {
 	return pool_get(&carries);

@@ -52,23 +52,17 @@ void process_forked(void)
 		process_on_fork();
 }
 
-bool process_in_vfork_child(struct thread *t)
+bool process_vfork_child(struct thread *t)
 {
-	if (__builtin_expect(!t->in_vfork, 1))
-		return false;
 	if (sys_getpid() != process.pid)
 		return true;
 	t->in_vfork = false;
 	return false;
 }
 
-int thread_id(struct thread *t)
+uint64_t thread_word_new(struct thread *t)
 {
-	if (t->tid == 0 || t->tid_gen != process.fork_gen) {
-		t->tid = sys_gettid();
-		t->tid_gen = process.fork_gen;
-	}
-	return t->tid;
+	return t->id = (uint64_t)(process.fork_gen + 1) << 32 | (uint32_t)sys_gettid();
 }
 
 static void later(void)

@@ -19,7 +19,7 @@ struct process {
 	_Atomic uint32_t proc; /* index in the arena's process table; ARENA_PROCS = not entered */
 	bool black_box;        /* the arena is a file */
 	char dir[256];         /* of the arena's file, "" = none */
-	_Atomic uint32_t open_spans;    /* records of this process that are open */
+	_Atomic uint32_t open_spans;    /* records of this process that are open, but for those of server requests */
 	_Atomic uint32_t connections;   /* tracked ones: they may produce records without a warning */
 };
 
@@ -50,11 +50,25 @@ static inline bool process_is_new(void)
  * Is this the child of a vfork, running in its parent's memory? Then nothing may be touched. Costs a system call only
  * between a vfork and the parent's next tracked call.
  */
-bool process_in_vfork_child(struct thread *t);
+bool process_vfork_child(struct thread *t);
+static inline bool process_in_vfork_child(struct thread *t)
+{
+	return __builtin_expect(t->in_vfork, 0) && process_vfork_child(t);
+}
 
 /* Called when the process was found to be a forked child; set by the lifecycle. */
 extern void (*process_on_fork)(void);
 
-int thread_id(struct thread *t);
+/* fork_gen + 1 in the high half, the thread's id in the low one: never zero, in no two processes the same. */
+uint64_t thread_word_new(struct thread *t);
+static inline uint64_t thread_word(struct thread *t)
+{
+	return __builtin_expect(t->id >> 32 == (uint32_t)(process.fork_gen + 1), 1) ? t->id : thread_word_new(t);
+}
+
+static inline int thread_id(struct thread *t)
+{
+	return (int)thread_word(t);
+}
 
 #endif

@@ -36,9 +36,11 @@ static bool claim(struct span_rec *r, uint64_t end_ns)
 	return __atomic_compare_exchange_n(&r->end_ns, &none, end_ns, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static void open_less(void)
+/* Server requests are counted by context.c. */
+static void open_less(uint8_t kind)
 {
-	atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
+	if (kind != SPAN_SERVER)
+		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
 }
 
 static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint64_t start_ns)
@@ -47,10 +49,11 @@ static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint
 	if (!a)
 		return NULL;
 	/* Counted before: behind the stores to a slot that another core had last, a locked add waits for all of them. */
-	atomic_fetch_add_explicit(&process.open_spans, 1, memory_order_relaxed);
+	if (kind != SPAN_SERVER)
+		atomic_fetch_add_explicit(&process.open_spans, 1, memory_order_relaxed);
 	struct span_rec *r = arena_open(a, process.pid);
 	if (!r) {
-		open_less();
+		open_less(kind);
 		return NULL;
 	}
 	r->tid = thread_id(&thread_self);
@@ -114,9 +117,9 @@ static void describe(struct span_rec *r, const struct http1_head *h)
 }
 
 struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1_head *h, uint64_t start_ns,
-                      const void *owner)
+                      const void *owner, struct txn *own, struct span_rec **rec)
 {
-	struct txn *t = pool_get(&txns);
+	struct txn *t = own ? own : pool_get(&txns);
 	if (!t) {
 		arena_count(atomic_load_explicit(&process.arena, memory_order_relaxed), COUNT_DROP_TABLE, 1);
 		context_carry_free(c->carry);
@@ -129,6 +132,7 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 	t->status = 0;
 	t->flags = c->flags;
 	t->response_begun = false;
+	t->pooled = !own;
 	memcpy(t->trace_id, c->trace_id, 16);
 	memcpy(t->span_id, c->span_id, 8);
 	memcpy(t->parent_id, c->parent_id, 8);
@@ -138,15 +142,14 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 	t->parent = c->parent;
 	t->owner = owner;
 	t->slot = SLOT_NONE;
-	if (c->flags & TRACE_FLAG_SAMPLED) {
-		struct span_rec *r = record_open(kind, c, start_ns);
-		if (r) {
-			t->slot = arena_index(process.arena, r);
-			describe(r, h);
-		}
-	}
-	if (kind == SPAN_SERVER)
+	if (kind == SPAN_SERVER) /* before the record, as record_open counts */
 		context_opened(t);
+	struct span_rec *r = c->flags & TRACE_FLAG_SAMPLED ? record_open(kind, c, start_ns) : NULL;
+	if (r) {
+		t->slot = arena_index(process.arena, r);
+		describe(r, h);
+	}
+	*rec = r;
 	return t;
 }
 
@@ -155,34 +158,33 @@ static void release(struct txn *t)
 	/* In this order: who finds it as the only open one finds the serial of an open one. */
 	if (t->kind == SPAN_SERVER)
 		context_closed(t);
-	atomic_fetch_add_explicit(&t->serial, 1, memory_order_release);
+	atomic_store_explicit(&t->serial, atomic_load_explicit(&t->serial, memory_order_relaxed) + 1, memory_order_release);
 	context_carry_free(t->carry);
 	t->carry = NULL;
-	pool_put(&txns, t);
+	if (t->pooled)
+		pool_put(&txns, t);
 }
 
-void txn_end(struct txn *t, uint8_t error, int err_no, uint64_t end_ns)
+void txn_end(struct txn *t, struct span_rec *r, uint8_t error, int err_no, uint64_t end_ns)
 {
-	struct span_rec *r = txn_record(t);
 	if (r && !claim(r, end_ns < r->start_ns ? r->start_ns : end_ns))
 		r = NULL;
 	if (r) {
 		r->status = t->status;
 		r->error = error;
 		r->err_no = err_no;
-		open_less();
+		open_less(t->kind);
 	}
-	uint32_t slot = t->slot;
 	release(t); /* before the commit: whoever reads the record may already see the next request */
 	if (r)
-		arena_commit(process.arena, arena_slot(process.arena, slot));
+		arena_commit(process.arena, r);
 }
 
 void txn_drop(struct txn *t)
 {
 	struct span_rec *r = txn_record(t);
 	if (r && claim(r, r->start_ns)) {
-		open_less();
+		open_less(t->kind);
 		arena_discard(process.arena, r);
 	}
 	release(t);
@@ -211,7 +213,7 @@ void span_connect_failed(const struct rec_addr *peer, int err, uint8_t error, ui
 	struct span_rec *r = record_open(SPAN_CONNECT, &c, start_ns);
 	if (!r)
 		return;
-	open_less(); /* held, not open */
+	open_less(SPAN_CONNECT); /* held, not open */
 	r->peer = *peer;
 	r->error = error;
 	r->err_no = err;
@@ -241,7 +243,7 @@ static void end_all(uint8_t error, int err_no)
 {
 	struct arena *a = process.arena;
 	atomic_store(&ended, process.fork_gen + 1);
-	if (!a || atomic_load(&process.open_spans) == 0)
+	if (!a || (atomic_load(&process.open_spans) == 0 && !context_any()))
 		return;
 	uint32_t n = arena_slots(a);
 	for (uint32_t i = 0; i < n; i++) {

@@ -23,6 +23,7 @@ struct txn {
 	uint16_t status;
 	uint8_t flags;    /* TRACE_FLAG_* */
 	bool response_begun;
+	bool pooled;      /* its memory is not its connection's */
 	uint8_t trace_id[16], span_id[8], parent_id[8];
 	uint16_t tracestate_n, baggage_n;
 	char *carry; /* server: tracestate, then baggage at CARRY_TRACESTATE, to pass on; NULL = nothing */
@@ -63,12 +64,15 @@ bool span_ids(uint8_t trace_id[16], uint8_t span_id[8]);
 /* traceparent for a child process of the thread's request. False: none. */
 bool span_child_env(struct trace_ctx *out);
 
-/* Starts a request: a txn (NULL: no memory, counted) and, if sampled and there is room, a record. */
+/*
+ * Starts a request: a txn (NULL: no memory, counted) and, if sampled and there is room, a record. `own` = memory for it
+ * that stays a txn as long as the process lives, 64-byte aligned; NULL: it is taken from the pool. *r: txn_record().
+ */
 struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1_head *h, uint64_t start_ns,
-                      const void *owner);
+                      const void *owner, struct txn *own, struct span_rec **r);
 struct span_rec *txn_record(const struct txn *t); /* NULL = none */
-/* Ends it: the record goes to the exporter. */
-void txn_end(struct txn *t, uint8_t error, int err_no, uint64_t end_ns);
+/* Ends it: the record, txn_record(), goes to the exporter. */
+void txn_end(struct txn *t, struct span_rec *r, uint8_t error, int err_no, uint64_t end_ns);
 /* Forget it: the record is given back (or, in a forked child, left to the parent). */
 void txn_drop(struct txn *t);
 

@@ -6,6 +6,7 @@
 
 void context_opened(struct txn *t); /* a server request */
 void context_closed(struct txn *t);
+bool context_any(void); /* is a server request open? */
 #define CARRY_SIZE (CARRY_TRACESTATE + CARRY_BAGGAGE)
 char *context_carry_new(void); /* CARRY_SIZE bytes, NULL: none left */
 void context_carry_free(char *carry);
