@@ -39,6 +39,7 @@ enum state { NONE, RUNNING /* from before its creation to its last word */, NEVE
 enum { OWN_TIME = 1, FORK = 2 /* times the forks under way */ };
 
 static _Atomic uint32_t state;
+extern _Atomic uint32_t export_thread_state __attribute__((alias("state")));
 static _Atomic int thread_tid; /* the last one's, 0 = never there */
 static _Atomic uint32_t run;
 static _Atomic uint32_t leaves; /* how often it went to wait: 2 = all is loaded and read */

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+extern _Atomic uint32_t export_thread_state __attribute__((visibility("hidden"))); /* 0: it may be started */
+
 const char *export_thread_library(void); /* path of libremora-export.so, "" = unknown */
 int export_thread_tid(void);             /* 0 = not running */
 /* For a crash: ask for all to be sent by `end`, and is it? Async-signal-safe, no waiting. */

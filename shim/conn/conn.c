@@ -49,7 +49,7 @@ static void torn(struct conn *c)
 }
 
 /* A connection that came through a fork. */
-static void adopt(struct conn *c, bool was_held)
+static __attribute__((noinline)) void adopt(struct conn *c, bool was_held)
 {
 	c->fork_gen = process.fork_gen;
 	c->poison = 0;
@@ -172,18 +172,26 @@ bool conn_new(int fd, enum role role, const void *peer, uint32_t peer_len)
 	return c;
 }
 
-void conn_unlock(struct conn *c, int fd)
+static __attribute__((noinline)) void unlock_slow(struct conn *c, int fd)
 {
-	if (__builtin_expect(atomic_load_explicit(&c->poison, memory_order_relaxed), 0))
+	if (atomic_load_explicit(&c->poison, memory_order_relaxed))
 		conn_opaque(c, COUNT_OPAQUE_BUSY);
 	bool opaque = c->opaque && !c->rest_n && !c->rest_out && !c->overlay; /* bytes that we owe the peer go out first */
 	release(c);
-	if (__builtin_expect(opaque, 0)) {
+	if (opaque) {
 		fd_entry *e = fd_at(fd);
 		uintptr_t word = (uintptr_t)c;
 		if (e && atomic_compare_exchange_strong(e, &word, FD_OPAQUE))
 			conn_forget_word(word);
 	}
+}
+
+void conn_unlock(struct conn *c, int fd)
+{
+	if (__builtin_expect(atomic_load_explicit(&c->poison, memory_order_relaxed) || c->opaque, 0))
+		unlock_slow(c, fd);
+	else
+		release(c);
 }
 
 /* ---- classification ---- */
@@ -238,12 +246,18 @@ static struct conn *classify(int fd)
 	return c;
 }
 
-static inline struct conn *still(int fd, struct conn *c)
+static inline struct conn *still(const fd_entry *e, struct conn *c)
 {
-	if (__builtin_expect(fd_peek(fd) == (uintptr_t)c, 1))
+	if (__builtin_expect(e && atomic_load_explicit(e, memory_order_acquire) == (uintptr_t)c, 1))
 		return c;
 	release(c); /* closed, or another connection by now */
 	return NULL;
+}
+
+static __attribute__((noinline)) struct conn *adopted(const fd_entry *e, struct conn *c)
+{
+	adopt(c, false);
+	return still(e, c);
 }
 
 static __attribute__((noinline)) struct conn *lock_slow(int fd)
@@ -259,7 +273,7 @@ static __attribute__((noinline)) struct conn *lock_slow(int fd)
 			atomic_store(&c->poison, 1);
 		return NULL;
 	}
-	return still(fd, c);
+	return still(fd_at(fd), c);
 }
 
 struct conn *conn_lock(int fd)
@@ -273,8 +287,8 @@ struct conn *conn_lock(int fd)
 	                                                              memory_order_relaxed), 0))
 		return lock_slow(fd);
 	if (__builtin_expect(c->fork_gen != process.fork_gen, 0))
-		adopt(c, false);
-	return still(fd, c);
+		return adopted(e, c);
+	return still(e, c);
 }
 
 /* ---- leaving the table ---- */

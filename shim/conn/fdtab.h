@@ -37,10 +37,15 @@ static inline uintptr_t fd_peek(int fd)
 	return e ? atomic_load_explicit(e, memory_order_acquire) : (unsigned)fd < FD_LEAF * FD_LEAVES ? FD_UNKNOWN : FD_OPAQUE;
 }
 
-/* Worth looking at? The first branch of every hook on an fd. */
+/* Worth looking at? FD_OPAQUE: no. The first branch of every hook on an fd. */
+static inline uintptr_t watched_word(int fd)
+{
+	return atomic_load_explicit(&process.active, memory_order_relaxed) ? fd_peek(fd) : FD_OPAQUE;
+}
+
 static inline bool watched(int fd)
 {
-	return atomic_load_explicit(&process.active, memory_order_relaxed) && fd_peek(fd) != FD_OPAQUE;
+	return watched_word(fd) != FD_OPAQUE;
 }
 
 static inline struct conn *fd_conn(uintptr_t word)

@@ -90,7 +90,7 @@ static void request_head(struct conn *c, int fd, const struct http1_head *h)
 		return;
 	}
 	if (server) {
-		span_ctx_server(&ctx, h);
+		span_ctx_server(&ctx, h, c->req.first_ns);
 	} else if (c->ready) {
 		use = c->ready;
 	} else { /* the header could not be put in: the span is told all the same */
@@ -287,9 +287,10 @@ static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t
 
 void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 {
-	if (c->role == ROLE_UNKNOWN)
-		c->role = ROLE_SERVER; /* a first request, or nothing for us */
-	if (c->role == ROLE_SERVER) {
+	uint8_t role = atomic_load_explicit(&c->role, memory_order_relaxed);
+	if (role != ROLE_CLIENT) {
+		if (role == ROLE_UNKNOWN)
+			c->role = ROLE_SERVER; /* a first request, or nothing for us */
 		feed(c, fd, &c->req, p, n, start_ns);
 		return;
 	}
@@ -300,9 +301,10 @@ void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 
 void http_tx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 {
-	if (c->role == ROLE_UNKNOWN)
+	uint8_t role = atomic_load_explicit(&c->role, memory_order_relaxed);
+	if (role == ROLE_UNKNOWN)
 		c->role = ROLE_CLIENT;
-	feed(c, fd, c->role == ROLE_CLIENT ? &c->req : &c->resp, p, n, start_ns);
+	feed(c, fd, role == ROLE_SERVER ? &c->resp : &c->req, p, n, start_ns);
 }
 
 static void unseen(struct conn *c, struct stream *s, uint64_t n)

@@ -164,6 +164,16 @@ void on_rxv(int fd, const struct iovec *v, int count, ssize_t r, int err, int fl
 
 void on_rx(int fd, const void *p, size_t n, ssize_t r, int err, int flags)
 {
+	struct conn *c;
+	if (__builtin_expect(r > 0 && !flags, 1)) {
+		if (!(c = conn_lock(fd)))
+			return;
+		if (__builtin_expect(c->connecting, 0))
+			connect_good(c, fd);
+		http_rx(c, fd, p, (size_t)r < n ? (size_t)r : n, 0);
+		conn_unlock(c, fd);
+		return;
+	}
 	struct iovec v = {(void *)(uintptr_t)p, n};
 	on_rxv(fd, &v, 1, r, err, flags);
 }

@@ -17,7 +17,12 @@ bool guard_stack(struct thread *t, uintptr_t sp);
 
 static inline bool guard_room(struct thread *t)
 {
-	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t sp; /* not __builtin_frame_address: every hook would keep a frame pointer for it */
+#ifdef __x86_64__
+	__asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+#else
+	__asm__ volatile("mov %0, sp" : "=r"(sp));
+#endif
 	return __builtin_expect(sp - t->stack < STACK_RANGE, 1) || guard_stack(t, sp);
 }
 

@@ -21,19 +21,17 @@
 	} while (0)
 
 /* The same for bytes on an fd: what cannot be seen (no room on a signal stack) must not be followed any further. */
-#define OBSERVE_BYTES(fd, call)                 \
-	do {                                        \
-		int err = errno;                        \
-		struct thread *self_ = &thread_self;    \
-		if (fd_conn(fd_peek(fd)) && !guard_room(self_)) { \
-			unseen_bytes(fd, self_);            \
-		} else if (enter(self_)) {              \
-			call;                               \
-			leave(self_);                       \
-		} else {                                \
-			unseen_bytes(fd, self_);            \
-		}                                       \
-		errno = err;                            \
+#define OBSERVE_BYTES(word, fd, call)                               \
+	do {                                                            \
+		int err = errno;                                            \
+		struct thread *self_ = &thread_self;                        \
+		if ((!fd_conn(word) || guard_room(self_)) && enter(self_)) { \
+			call;                                                   \
+			leave(self_);                                           \
+		} else {                                                    \
+			unseen_bytes(fd, self_);                                \
+		}                                                           \
+		errno = err;                                                \
 	} while (0)
 
 /* A call that failed: EAGAIN and its like, the usual ones, say nothing of the connection. */
@@ -60,10 +58,13 @@ static inline struct stamp stamp(int fd)
 	return s;
 }
 
-static inline bool moved(int fd, struct stamp before)
+/* Its word now; FD_OPAQUE: nothing for us, or another connection by now. */
+static inline uintptr_t unmoved(int fd, struct stamp before)
 {
-	struct stamp now = stamp(fd);
-	return before.word != FD_UNKNOWN && (now.word != before.word || now.serial != before.serial);
+	uintptr_t word = watched_word(fd);
+	bool same = before.word == FD_UNKNOWN || (word == before.word && (!fd_conn(word) ||
+	            __atomic_load_n(&fd_conn(word)->serial, __ATOMIC_RELAXED) == before.serial));
+	return same ? word : FD_OPAQUE;
 }
 
 static __attribute__((noinline)) void unseen_bytes(int fd, struct thread *t)
@@ -94,14 +95,20 @@ static void observe_getsockopt(int fd, int level, int name, const void *value, c
 		on_so_error(fd, *(const int *)value);
 }
 
+/* Is there anything to forget? */
+static inline bool known(int fd)
+{
+	return atomic_load_explicit(&process.active, memory_order_relaxed) && fd_peek(fd) > FD_OPAQUE;
+}
+
 /* A close in a signal handler that interrupted us must not be missed; only our own thread's are none of our business. */
-static void close_fd(int fd)
+static __attribute__((noinline)) void close_fd(int fd)
 {
 	struct thread *t = &thread_self;
-	int e = errno;
 	uint8_t guard = t->guard;
-	if (guard == GUARD_LIFE || process_in_vfork_child(t) || fd_peek(fd) == FD_UNKNOWN)
+	if (guard == GUARD_LIFE || process_in_vfork_child(t))
 		return;
+	int e = errno;
 	if (fd_conn(fd_peek(fd)) && !guard_room(t)) { /* whoever gets the number next replaces the entry */
 		unseen_bytes(fd, t);
 		errno = e;
@@ -129,7 +136,7 @@ static void close_fds(unsigned first, unsigned last, int flags)
 
 void hooks_close(int fd)
 {
-	if (atomic_load_explicit(&process.active, memory_order_relaxed))
+	if (known(fd))
 		close_fd(fd);
 }
 
@@ -139,8 +146,8 @@ void hooks_close_range(unsigned first, unsigned last, int flags)
 		close_fds(first, last, flags);
 }
 
-/* Before a client's write: does it go through inject.h? */
-static bool client(int fd)
+/* Before a write: is it a client's, that goes through inject.h? */
+static __attribute__((noinline)) bool client_or_unknown(int fd)
 {
 	struct thread *t = &thread_self;
 	int e = errno;
@@ -153,10 +160,24 @@ static bool client(int fd)
 	return yes;
 }
 
+static inline bool client(uintptr_t word, int fd)
+{
+	const struct conn *c = fd_conn(word);
+	if (c && __builtin_expect(atomic_load_explicit(&c->role, memory_order_relaxed) == ROLE_SERVER, 1))
+		return false;
+	return client_or_unknown(fd);
+}
+
+static __attribute__((noinline)) void poke(void)
+{
+	if (!thread_self.guard)
+		OBSERVE(export_thread_poke());
+}
+
 static inline void polling(void)
 {
-	if (atomic_load_explicit(&process.active, memory_order_relaxed) && !thread_self.guard)
-		OBSERVE(export_thread_poke());
+	if (atomic_load_explicit(&process.active, memory_order_relaxed) && !atomic_load_explicit(&export_thread_state, memory_order_relaxed))
+		poke();
 }
 
 /* ---- the hooks ---- */
@@ -167,11 +188,14 @@ static inline void polling(void)
 	EXPORT ret name params                                \
 	{                                                     \
 		struct stamp s_ = stamp(fd);                      \
+		if (__builtin_expect(s_.word == FD_OPAQUE, 1))    \
+			return REAL(name) args;                       \
 		ret r = REAL(name) args;                          \
-		if (__builtin_expect(!watched(fd), 1) || moved(fd, s_)) \
+		uintptr_t word_ = unmoved(fd, s_);                \
+		if (__builtin_expect(word_ == FD_OPAQUE, 0))      \
 			return r;                                     \
 		if (r >= 0)                                       \
-			OBSERVE_BYTES(fd, observer; export_thread_poke_late()); \
+			OBSERVE_BYTES(word_, fd, observer; export_thread_poke_late()); \
 		else                                              \
 			OBSERVE_FAILURE(fd, on_rx(fd, NULL, 0, -1, err, 0)); \
 		return r;                                         \
@@ -182,9 +206,10 @@ static inline void polling(void)
 	EXPORT ret name params                                \
 	{                                                     \
 		ret r = REAL(name) args;                          \
-		if (__builtin_expect(watched(fd), 0)) {           \
+		uintptr_t word_ = watched_word(fd);               \
+		if (__builtin_expect(word_ != FD_OPAQUE, 0)) {    \
 			if (r >= 0)                                   \
-				OBSERVE_BYTES(fd, observer);              \
+				OBSERVE_BYTES(word_, fd, observer);       \
 			else                                          \
 				OBSERVE_FAILURE(fd, on_tx(fd, NULL, -1, err)); \
 		}                                                 \
@@ -210,13 +235,14 @@ static inline void polling(void)
 	EXPORT ret name params;                                                                 \
 	EXPORT ret name params                                                                  \
 	{                                                                                       \
-		if (__builtin_expect(!watched(fd), 1))                                              \
+		uintptr_t word_ = watched_word(fd);                                                 \
+		if (__builtin_expect(word_ == FD_OPAQUE, 1))                                        \
 			return REAL(name) args;                                                         \
-		if (client(fd))                                                                     \
+		if (client(word_, fd))                                                              \
 			return client_##name args;                                                      \
 		ret r = REAL(name) args;                                                            \
 		if (r >= 0)                                                                         \
-			OBSERVE_BYTES(fd, observer);                                                    \
+			OBSERVE_BYTES(word_, fd, observer);                                             \
 		else                                                                                \
 			OBSERVE_FAILURE(fd, on_tx(fd, NULL, -1, err));                                  \
 		return r;                                                                           \
@@ -260,8 +286,9 @@ static void observe_message(int fd, struct msghdr *m, ssize_t n, int flags)
 	if (m->msg_controllen)
 		OBSERVE(on_control(m));
 	/* A result flag may say MSG_TRUNC of a datagram; only the asked-for flag throws bytes of a stream away. */
-	if (__builtin_expect(watched(fd), 0))
-		OBSERVE_BYTES(fd, on_rxv(fd, m->msg_iov, (int)m->msg_iovlen, n, err, flags); export_thread_poke_late());
+	uintptr_t word = watched_word(fd);
+	if (__builtin_expect(word != FD_OPAQUE, 0))
+		OBSERVE_BYTES(word, fd, on_rxv(fd, m->msg_iov, (int)m->msg_iovlen, n, err, flags); export_thread_poke_late());
 }
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags);

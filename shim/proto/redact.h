@@ -17,6 +17,16 @@
  * has the list), whatever their case, '_' and '-'. Returns bytes written.
  */
 size_t redact_url(struct slice url, char *out, size_t cap);
+/* Is it a path alone? Secrets stand in queries, fragments, path parameters and user information. n > 0. */
+static inline bool redact_needless(struct slice target)
+{
+	bool plain = *target.p == '/';
+	for (uint32_t i = 0; plain && i < target.n; i++) {
+		unsigned c = (unsigned char)target.p[i];
+		plain = c - '#' > '?' - '#' || !((1u << ('#' - '#') | 1u << (';' - '#') | 1u << ('?' - '#')) >> (c - '#') & 1);
+	}
+	return plain;
+}
 
 /* The same for a query without its '?', as url.query wants it. */
 size_t redact_query(struct slice query, char *out, size_t cap);

@@ -1,5 +1,6 @@
 /* Producing: slots, strings, handing over. Host threads, signal handlers included. */
 #include "span/arena_priv.h"
+#include "base/small.h"
 #include "base/sys.h"
 #include <limits.h>
 
@@ -97,7 +98,7 @@ struct span_rec *arena_open(struct arena *a, int pid)
 	}
 	struct span_rec *r = arena_slot(a, i);
 	const size_t from = offsetof(struct span_rec, cont), to = offsetof(struct span_rec, var);
-	memset((char *)r + from, 0, to - from);
+	small_clear((char *)r + from, to - from);
 	r->cont = SLOT_NONE;
 	r->pid = pid;
 	atomic_store_explicit(&r->next, SLOT_NONE, memory_order_relaxed);
@@ -221,8 +222,7 @@ bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice
 	to[0] = (char)tag;
 	to[1] = 0;
 	memcpy(to + 2, &n, 2);
-	if (n)
-		memcpy(to + 4, s.p, n);
+	small_copy(to + 4, s.p, n);
 	atomic_signal_fence(memory_order_seq_cst);
 	r->var_len = have + 4 + n;
 	return true;

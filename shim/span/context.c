@@ -5,6 +5,7 @@
  */
 #include "config.h"
 #include "base/pool.h"
+#include "base/small.h"
 #include "base/racy.h"
 #include "span/process.h"
 #include "span/span_private.h"
@@ -125,9 +126,9 @@ void span_polled(void)
 	thread_self.dispatch.t = NULL;
 }
 
-static void new_trace(struct span_ctx *c)
+static void new_trace(struct span_ctx *c, uint64_t now_ns)
 {
-	ids_trace(c->trace_id);
+	ids_root(c->trace_id, c->span_id, now_ns);
 	memset(c->parent_id, 0, sizeof c->parent_id);
 	c->flags = TRACE_FLAG_RANDOM;
 	c->remote = false;
@@ -137,9 +138,9 @@ static void new_trace(struct span_ctx *c)
 static void decide(struct span_ctx *c, const struct trace_ctx *parent)
 {
 	bool has = parent && parent->sampled_known;
-	bool sampled = sampler_decide(c->trace_id, parent, c->tracestate);
+	bool sampled = !has && config.sampler == SAMPLER_ON ? true : sampler_decide(c->trace_id, parent, c->tracestate);
 	c->flags = (uint8_t)((c->flags & ~TRACE_FLAG_SAMPLED) | (sampled ? TRACE_FLAG_SAMPLED : 0));
-	if (sampler_decides(has) && config.sampler == SAMPLER_RATIO) {
+	if (__builtin_expect(config.sampler == SAMPLER_RATIO, 0) && sampler_decides(has)) {
 		char in[CARRY_TRACESTATE];
 		uint32_t n = c->tracestate.n <= sizeof in ? c->tracestate.n : 0;
 		if (n)
@@ -149,11 +150,11 @@ static void decide(struct span_ctx *c, const struct trace_ctx *parent)
 	}
 }
 
-void span_ctx_server(struct span_ctx *c, const struct http1_head *h)
+void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t start_ns)
 {
 	struct trace_ctx in = {0};
 	bool found = config.propagators && trace_extract(h, config.propagators, &in);
-	memset(c, 0, offsetof(struct span_ctx, state));
+	small_clear(c, offsetof(struct span_ctx, state));
 	atomic_store_explicit(&serves, true, memory_order_relaxed);
 	if (found) {
 		memcpy(c->trace_id, in.trace_id, 16);
@@ -163,16 +164,16 @@ void span_ctx_server(struct span_ctx *c, const struct http1_head *h)
 		if (h->n_tracestate && h->traceparent.n)
 			c->tracestate = (struct slice){c->state, (uint32_t)tracestate_join(h->tracestate, h->n_tracestate, c->state,
 			                                                                   sizeof c->state)};
+		ids_span(c->span_id);
 	} else {
 		uint64_t root[2];
 		memcpy(root, in.trace_id, 16);
-		new_trace(c);
+		new_trace(c, start_ns);
 		if (root[0] | root[1]) { /* a load balancer's X-Ray root without a parent: its trace, our root */
 			memcpy(c->trace_id, root, 16);
 			c->flags = 0;
 		}
 	}
-	ids_span(c->span_id);
 	if ((config.propagators & PROP_BAGGAGE) && h->n_baggage && (c->carry = pool_get(&carries))) {
 		char *b = c->carry + CARRY_TRACESTATE;
 		c->baggage = (struct slice){b, (uint32_t)baggage_join(h->baggage, h->n_baggage, b, CARRY_BAGGAGE)};
@@ -201,7 +202,7 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 {
 	struct txn_ref r = {0};
 	struct trace_ctx up = {.sampled_known = true};
-	memset(c, 0, offsetof(struct span_ctx, state));
+	small_clear(c, offsetof(struct span_ctx, state));
 	ids_span(c->span_id);
 	if (first && span_ref_valid(at_connect))
 		r = at_connect;
@@ -250,7 +251,7 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 		decide(c, &config.parent);
 		return;
 	}
-	new_trace(c);
+	new_trace(c, 0);
 	if (!c->ambiguous && !atomic_load_explicit(&serves, memory_order_relaxed))
 		c->baggage = config.baggage;
 	decide(c, NULL);

@@ -20,12 +20,17 @@ static void seed(struct thread *t)
 	t->rng_gen = process.fork_gen + 1;
 }
 
-static uint64_t next(void)
+static uint64_t *seeded(void)
 {
 	struct thread *t = &thread_self;
 	if (__builtin_expect(t->rng_gen != process.fork_gen + 1, 0))
 		seed(t);
-	uint64_t *s = t->rng, r = rotl(s[0] + s[3], 23) + s[0], x = s[1] << 17;
+	return t->rng;
+}
+
+static inline uint64_t next(uint64_t *s)
+{
+	uint64_t r = rotl(s[0] + s[3], 23) + s[0], x = s[1] << 17;
 	s[2] ^= s[0];
 	s[3] ^= s[1];
 	s[1] ^= s[2];
@@ -37,21 +42,27 @@ static uint64_t next(void)
 
 void ids_span(uint8_t out[8])
 {
-	uint64_t v;
+	uint64_t v, *s = seeded();
 	do
-		v = next();
+		v = next(s);
 	while (v == 0);
 	memcpy(out, &v, 8);
 }
 
-void ids_trace(uint8_t out[16])
+void ids_root(uint8_t trace[16], uint8_t span[8], uint64_t now_ns)
 {
 	/* Seconds are enough, and the coarse clock costs an eighth. */
-	uint32_t now = (uint32_t)(clock_ns(CLOCK_REALTIME_COARSE) / 1000000000u), hi;
-	uint64_t lo = next();
-	hi = (uint32_t)next();
-	now = __builtin_bswap32(now);
-	memcpy(out, &now, 4);
-	memcpy(out + 4, &hi, 4);
-	memcpy(out + 8, &lo, 8);
+	if (!now_ns)
+		now_ns = clock_ns(CLOCK_REALTIME_COARSE);
+	uint32_t now = __builtin_bswap32((uint32_t)(now_ns / 1000000000u));
+	uint64_t *s = seeded(), lo = next(s), id;
+	do
+		id = next(s);
+	while (id == 0);
+	/* Of each id all bits are random, and of the trace's 96 none is another's; the span's tells 32 of them. */
+	uint32_t hi = (uint32_t)((id * 0x9e3779b97f4a7c15u) >> 32);
+	memcpy(trace, &now, 4);
+	memcpy(trace + 4, &hi, 4);
+	memcpy(trace + 8, &lo, 8);
+	memcpy(span, &id, 8);
 }

@@ -75,10 +75,7 @@ static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint
 
 static void put_target(struct arena *a, struct span_rec *r, struct slice target)
 {
-	/* Secrets stand in queries, fragments, path parameters and user information. */
-	bool plain = *target.p == '/' && !memchr(target.p, '?', target.n) && !memchr(target.p, ';', target.n) &&
-	             !memchr(target.p, '#', target.n);
-	if (plain) {
+	if (redact_needless(target)) {
 		rec_put(a, r, REC_TARGET, target);
 		return;
 	}

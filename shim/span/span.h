@@ -46,8 +46,8 @@ struct span_ctx { /* the ids of a span about to start */
 	char state[CARRY_TRACESTATE];
 };
 
-/* An incoming request: its context from the head, or a new trace. */
-void span_ctx_server(struct span_ctx *c, const struct http1_head *h);
+/* An incoming request that began at start_ns: its context from the head, or a new trace. */
+void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t start_ns);
 void span_ctx_free(struct span_ctx *c); /* one that no txn_start saw */
 /*
  * An outgoing request: child of the request it belongs to. `first` = nothing was sent on this connection yet, then
@@ -91,7 +91,8 @@ void span_crashed(int signo);
 
 /* ids.c */
 void ids_span(uint8_t out[8]);
-void ids_trace(uint8_t out[16]); /* epoch seconds, then 96 random bits */
+/* Of a root: trace id (epoch seconds of now_ns, 0 = ask; then 96 random bits) and span id. */
+void ids_root(uint8_t trace[16], uint8_t span[8], uint64_t now_ns);
 /* sampler.c: is it sampled? parent NULL = a root. Pure but for config. */
 bool sampler_decide(const uint8_t trace_id[16], const struct trace_ctx *parent, struct slice tracestate);
 /* The tracestate of a span that this sampler decided: `in` with ot=th: set. Bytes written. */

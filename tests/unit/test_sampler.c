@@ -110,8 +110,8 @@ TEST(sampled_in_proportion)
 		configure("traceidratio", arg);
 		unsigned n = 0;
 		for (int k = 0; k < 100000; k++) {
-			uint8_t id[16];
-			ids_trace(id);
+			uint8_t id[16], span[8];
+			ids_root(id, span, 0);
 			n += sampler_decide(id, NULL, (struct slice){0});
 		}
 		unit_case("%s: %u", arg, n);
