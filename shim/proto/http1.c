@@ -3,6 +3,7 @@
  * line is reported when the head is complete, so that the answer for given bytes never depends on how they were cut.
  */
 #include "proto/http1.h"
+#include "base/small.h"
 #include "proto/http1_field.h"
 #include "proto/scan.h"
 
@@ -132,53 +133,82 @@ static ssize_t response_prefix(const char *line, const char *end)
 
 /* ---- heads ---- */
 
-/*
- * Only four names matter in a response, so the colon is looked for where theirs would be. What nearly every response
- * has, "Content-Length: 123" and "Connection: keep-alive", is read here without a call.
- */
-static inline __attribute__((always_inline)) void response_field(struct http1_fields *f, const char *p, const char *eol)
+static inline ssize_t not_yet(const struct lines *l, size_t len)
 {
-	size_t n = (size_t)(eol - p);
-	if ((*p | 0x20) == 'c') {
-		if (n > 14 && p[14] == ':') {
-			const char *d = p + 16;
-			uint64_t v = 0;
-			if (n < 17 || n > 16 + 18 || f->h->has_length || p[15] != ' ' || !NAME_IS(p, "content-length"))
-				d = eol + 1;
-			for (; d < eol && is_digit(*d); d++)
-				v = v * 10 + (uint64_t)(*d - '0');
-			if (d == eol) {
-				f->h->has_length = true;
-				f->h->length = v;
-			} else {
-				http1_framing_field(f, p, 14, eol);
-			}
-		} else if (n > 10 && p[10] == ':') {
-			if (n == 22 && p[11] == ' ' && NAME_IS(p, "connection") && NAME_IS(p + 12, "keep-alive"))
-				f->h->keep_alive = true;
-			else
-				http1_framing_field(f, p, 10, eol);
-		}
-	} else if (n > 17 && p[17] == ':') {
-		http1_framing_field(f, p, 17, eol);
-	} else if (n > 7 && p[7] == ':') {
-		http1_framing_field(f, p, 7, eol);
+	if (l->nul)
+		return PROTO_BAD;
+	return len >= HTTP1_HEAD_MAX ? PROTO_BAD : PROTO_PARTIAL;
+}
+
+/* Only four names matter in a response: the length of the one that stands at p, or 0. */
+static unsigned response_name(const char *p, const char *end)
+{
+	static const struct {
+		char name[20];
+		uint8_t n;
+	} names[] = {{"content-length", 14}, {"connection", 10}, {"transfer-encoding", 17}, {"upgrade", 7}};
+	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t k = 0, n = names[i].n;
+		if ((size_t)(end - p) <= n || p[n] != ':')
+			continue;
+		while (k < n && lower(p[k]) == names[i].name[k])
+			k++;
+		if (k == n)
+			return (unsigned)n;
 	}
+	return 0;
 }
 
-/* 64 bytes at a time: the compiler then stores vectors, where a whole memset here would become a slow "rep stos". */
-static inline void clear_head(struct http1_head *h)
+/* A field that may matter, its line feeds from `l` on. What not_yet says, or 0. By value: the caller's stays in registers. */
+static __attribute__((noinline)) ssize_t response_field(struct http1_fields *f, const char *p, struct lines l, size_t len)
 {
-	char *p = (char *)h;
-	size_t i = 0;
-#pragma GCC unroll 8
-	for (; i + 64 <= sizeof *h; i += 64)
-		memset(p + i, 0, 64);
-	memset(p + i, 0, sizeof *h % 64);
+	const char *nl;
+	unsigned n = response_name(p, l.end);
+	if (!n)
+		return 0;
+	do { /* lines that begin with a blank continue it */
+		nl = lines_next(&l);
+		if (!nl)
+			return not_yet(&l, len);
+	} while (nl + 1 < l.end && (nl[1] == ' ' || nl[1] == '\t'));
+	http1_framing_field(f, p, n, nl - (nl[-1] == '\r'));
+	return 0;
 }
 
-/* Initials of those names; one bit test sends other lines away. */
-#define INITIALS (1u << ('c' & 31) | 1u << ('t' & 31) | 1u << ('u' & 31))
+static inline bool ends_line(const char *p) /* and no fold follows? */
+{
+	return p[0] == '\r' && p[1] == '\n' && p[2] != ' ' && p[2] != '\t';
+}
+
+/*
+ * What nearly every response has, "Content-Length: 123" and "Connection: keep-alive", read before its line end is looked
+ * for; p has SHORTCUT bytes. 1: done; 0: a name that does not matter; -1: look closer.
+ */
+#define SHORTCUT 36
+static inline __attribute__((always_inline)) int response_shortcut(struct http1_head *h, const char *p)
+{
+	if (eq8(p, "content-")) {
+		const char *d = p + 16;
+		uint64_t v = 0;
+		if (!eq8(p + 7, "-length:"))
+			return 0;
+		for (; d < p + 33 && is_digit(*d); d++)
+			v = v * 10 + (uint64_t)(*d - '0');
+		if (p[15] != ' ' || d == p + 16 || h->has_length || !ends_line(d))
+			return -1;
+		h->has_length = true;
+		h->length = v;
+		return 1;
+	}
+	if (!eq8(p, "connecti") || !eq8(p + 8, "on: keep") || !eq8(p + 14, "ep-alive") || !ends_line(p + 22))
+		return -1;
+	h->keep_alive = true;
+	return 1;
+}
+
+/* Initials of those names, and of the empty line: one bit test sends other lines away. */
+#define BIT(c) (1u << ((c) & 31))
+#define INITIALS (BIT('c') | BIT('t') | BIT('u') | BIT('\r') | BIT('\n'))
 
 /* Empty lines before a request line: their length, PROTO_PARTIAL, or PROTO_BAD. */
 static ssize_t leading_lines(const char *buf, size_t len)
@@ -198,13 +228,6 @@ static ssize_t leading_lines(const char *buf, size_t len)
 	return i == len ? PROTO_PARTIAL : (ssize_t)i;
 }
 
-static inline ssize_t not_yet(const struct lines *l, size_t len)
-{
-	if (l->nul)
-		return PROTO_BAD;
-	return len >= HTTP1_HEAD_MAX ? PROTO_BAD : PROTO_PARTIAL;
-}
-
 /*
  * buf[0..seen) was PARTIAL and its start line is complete: does the head end in the new bytes? Values are left for
  * the final pass, so every byte is looked at twice in all.
@@ -219,6 +242,71 @@ static ssize_t end_in_new(const char *buf, size_t len, size_t seen)
 			return 1;
 	}
 	return not_yet(&l, len);
+}
+
+/*
+ * The fields of a response, which begin behind the line feed at nl: a line feed is looked at for what follows it, and most
+ * names need no more than their initial. > 0: where the head ends, counted from nl; else as parse().
+ */
+static inline __attribute__((always_inline)) ssize_t response_fields(struct http1_fields *f, struct lines *l, const char *nl,
+                                                                     const char *end, size_t len)
+{
+	for (const char *from = nl;;) {
+		const char *p = nl + 1;
+		if (__builtin_expect(p == end, 0))
+			return not_yet(l, len);
+		unsigned c = (unsigned char)*p;
+		if (INITIALS >> (c & 31) & 1) {
+			if (c == '\n')
+				return p + 1 - from;
+			if (c == '\r') {
+				if (end - p > 1 && p[1] == '\n')
+					return p + 2 - from;
+			} else if (end - p < SHORTCUT || response_shortcut(f->h, p) < 0) {
+				ssize_t r = response_field(f, p, *l, len);
+				if (r)
+					return r;
+			}
+		}
+		while (__builtin_expect(!l->mask, 0))
+			if (!lines_more(l))
+				return not_yet(l, len);
+		nl = lines_take(l);
+	}
+}
+
+/* The same of a request. */
+static inline __attribute__((always_inline)) ssize_t request_fields(struct http1_fields *f, struct lines *l, const char *nl,
+                                                                    const char *end, size_t len)
+{
+	const char *from = nl, *line = nl + 1;
+	if (line < end && (*line == ' ' || *line == '\t'))
+		f->bad = true; /* a fold of nothing: RFC 9112 2.2 has it refused or skipped */
+	for (;;) {
+		while (__builtin_expect(!l->mask, 0))
+			if (!lines_more(l))
+				return not_yet(l, len);
+		nl = lines_take(l);
+		const char *p = line;
+		unsigned c = (unsigned char)*p;
+		line = nl + 1;
+		if (__builtin_expect(c <= ' ', 0)) {
+			if (c == '\n' || (c == '\r' && nl == p + 1))
+				return line - from;
+			/* Else a fold of a field that did not matter, or rubbish. */
+			if (c != ' ' && c != '\t')
+				f->bad = true;
+			continue;
+		}
+		/* Lines that begin with a blank continue this one. */
+		while (__builtin_expect(line < end && (*line == ' ' || *line == '\t'), 0)) {
+			nl = lines_next(l);
+			if (!nl)
+				return not_yet(l, len);
+			line = nl + 1;
+		}
+		http1_request_field(f, p, nl - (nl[-1] == '\r'), end);
+	}
 }
 
 static inline __attribute__((always_inline)) ssize_t parse(const char *buf, size_t len, size_t seen,
@@ -251,56 +339,22 @@ static inline __attribute__((always_inline)) ssize_t parse(const char *buf, size
 
 	/* The members up to `length` serve both directions, the slices behind them requests only. */
 	if (request)
-		clear_head(h);
+		small_clear(h, sizeof *h);
 	else
-		memset(h, 0, offsetof(struct http1_head, method_raw));
+		small_clear(h, offsetof(struct http1_head, method_raw));
 	struct http1_fields f = {.h = h};
 	const char *eol = nl - (nl > line && nl[-1] == '\r');
 	if (request ? !request_line(line, eol, h) : !response_line(line, eol, h))
 		return PROTO_BAD;
 	h->line_end = (uint32_t)(nl + 1 - buf);
-	line = nl + 1;
-	if (request && line < end && (*line == ' ' || *line == '\t'))
-		f.bad = true; /* a fold of nothing: RFC 9112 2.2 has it refused or skipped */
-
-	for (;;) {
-		while (__builtin_expect(!l.mask, 0))
-			if (!lines_more(&l))
-				return not_yet(&l, len);
-		nl = lines_take(&l);
-		const char *p = line;
-		unsigned c = (unsigned char)*p;
-		line = nl + 1;
-		if (__builtin_expect(c <= ' ', 0)) {
-			if (c == '\n' || (c == '\r' && nl == p + 1))
-				break;
-			/* Else a fold of a field that did not matter, or rubbish. */
-			if (request && c != ' ' && c != '\t')
-				f.bad = true;
-			continue;
-		}
-		if (!request && !(INITIALS >> (c & 31) & 1))
-			continue;
-		/* Lines that begin with a blank continue this one. */
-		while (__builtin_expect(line < end && (*line == ' ' || *line == '\t'), 0)) {
-			nl = lines_next(&l);
-			if (!nl)
-				return not_yet(&l, len);
-			line = nl + 1;
-		}
-		if (nl[-1] == '\r')
-			nl--;
-		if (request)
-			http1_request_field(&f, p, nl, end);
-		else
-			response_field(&f, p, nl);
-	}
-	nl = line - 1;
+	ssize_t r = request ? request_fields(&f, &l, nl, end, len) : response_fields(&f, &l, nl, end, len);
+	if (r <= 0)
+		return r;
 	if (f.bad)
 		return PROTO_BAD;
 	h->upgrade = f.upgrade_field && f.upgrade_option;
 	h->framing_conflict = h->has_length && (h->chunked || h->te_other);
-	h->len = (uint32_t)(nl + 1 - buf);
+	h->len = (uint32_t)(nl + r - buf);
 	return h->len;
 }
 

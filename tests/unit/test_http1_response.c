@@ -30,6 +30,9 @@ static const struct {
 	{S("HTTP/1.1 200 OK\r\nX: y\r\n Content-Length: 7\r\nContent-Length: 8\r\n\r\n"), "200 1.1 length=8"},
 	{S("HTTP/1.1 200 OK\r\nContent-Length:\r\n\t7\r\n\r\n"), "200 1.1 length=7"},
 	{S("HTTP/1.1 200 OK\r\nConnection: a,\r\n close\r\n\r\n"), "200 1.1 close"},
+	/* Colons in a value, where other names would have theirs. */
+	{S("HTTP/1.1 200 OK\r\nConnection: a:b, close\r\n\r\n"), "200 1.1 close"},
+	{S("HTTP/1.1 101 X\r\nUpgrade: h2c, foo:1\r\nConnection: upgrade\r\n\r\n"), "101 1.1 upgrade"},
 	{S("HTTP/1.1 200 OK\r\nContent-Lengthy: 7\r\nContent_Length: 7\r\nC\r\nCo:\r\nT\r\nU:\r\n\r\n"), "200 1.1"},
 	{S("HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n"), "BAD"},
 	{S("HTTP/1.1 200 O\0K\r\n\r\n"), "BAD"},
