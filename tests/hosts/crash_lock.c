@@ -77,10 +77,9 @@ KEEP static void act(const char *lock, const char *plugin)
 {
 	say("crash", now());
 	if (IS("malloc")) { /* abort() with the arena's lock held */
-		char *p = malloc(1000);
-		memset(p, 0xff, 1100);
-		for (int i = 0; i < 100; i++)
-			(void)!malloc(5000);
+		char *p = malloc(100000); /* from the top: no freed block is so large */
+		memset(p + 100000, 0xff, 100);
+		(void)!malloc(100000);
 	} else if (IS("dlopen")) {
 		if (!dlopen(plugin, RTLD_NOW))
 			say(dlerror(), 0);
