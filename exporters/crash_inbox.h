@@ -44,6 +44,8 @@ unsigned inbox_scan(struct inbox *i, uint32_t word, uint64_t now, bool any, stru
 bool inbox_claim(struct inbox *i, const char *name, struct inbox_file *out);
 /* Its bytes; false: they cannot be read. */
 bool inbox_read(struct inbox *i, struct inbox_file *f);
+/* A copy of a record that has no file (struct arena, crash_fd). False: it cannot be had. */
+bool inbox_fetch(uint64_t offer, struct inbox_file *f);
 void inbox_done(struct inbox *i, const char *taken);
 void inbox_back(struct inbox *i, const char *taken); /* nobody could do anything with it now */
 

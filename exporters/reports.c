@@ -356,6 +356,23 @@ bool reports_take_bytes(struct reports *r, const char *name, const void *bytes, 
 	return r->counts.made != before;
 }
 
+/* A record without a name: another process offers it, or our own, whose memory we do not read as it crashes. */
+static void fetch(struct reports *r)
+{
+	struct arena *a = r->host->arena;
+	struct inbox_file f;
+	uint64_t offer = atomic_load(&a->crash_fd);
+	if (offer <= CRASH_FD_REFUSED)
+		return;
+	bool got = inbox_fetch(offer, &f);
+	bool in_time = atomic_compare_exchange_strong(&a->crash_fd, &offer, got ? 0 : CRASH_FD_REFUSED);
+	told(r);
+	if (got && in_time)
+		reports_take_bytes(r, f.name, f.bytes, f.n);
+	if (got)
+		free(f.bytes);
+}
+
 static void scan(struct reports *r, uint64_t now)
 {
 	struct inbox_file files[INBOX_AT_A_TIME];
@@ -386,6 +403,8 @@ void reports_begin(struct reports *r)
 void reports_turn(struct reports *r, uint64_t now, bool flush)
 {
 	uint64_t due;
+	if (r->settings->crash && !r->options.no_inbox)
+		fetch(r);
 	if (r->inbox && !r->options.no_inbox && inbox_stirred(r->inbox, atomic_load(&r->host->arena->crashes), now, &due))
 		scan(r, now);
 	if (r->rollbar)

@@ -304,18 +304,20 @@ static int rollbar_test(const char *message)
 	return !sent;
 }
 
-/* Where there was no directory: /proc/self/fd/N */
+/* Where there is no file: /proc/self/fd/N, memory or a socket. */
 static bool take_nameless(const char *path)
 {
 	struct buf b = {0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = 1;
-	while (fd >= 0 && n > 0 && b.n < CRASH_FILE_MOST && buf_reserve(&b, 1 << 20)) {
-		n = pread(fd, b.p + b.n, b.cap - b.n, (off_t)b.n);
-		b.n += n > 0 ? (size_t)n : 0;
+	int fd = atoi(strrchr(path, '/') + 1);
+	while (b.n < CRASH_FILE_MOST && buf_reserve(&b, 1 << 20)) {
+		ssize_t n = read(fd, b.p + b.n, b.cap - b.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		b.n += (size_t)n;
 	}
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	bool ok = b.n && !b.failed && reports_take_bytes(t.reports, path, b.p, b.n);
 	buf_free(&b);
 	return ok;

@@ -115,7 +115,7 @@ static void capture_elsewhere(int sig, void *info, void *uc)
 
 static void wait_for_owner(uint64_t who)
 {
-	uint64_t end = mono_ns() + config.crash_wait_ms * 1000000ull + 1000000000u;
+	uint64_t end = mono_ns() + crash_wait_ns() + 1000000000u;
 	while (atomic_load(&owner) == who && mono_ns() < end) {
 		struct timespec ts = {0, 5000000};
 		sys6(SYS_nanosleep, (long)&ts, 0, 0, 0, 0, 0);

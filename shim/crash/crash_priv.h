@@ -91,8 +91,9 @@ struct crash_cause {
 	bool on_alt, forked, vforked;
 };
 struct crash_file {
-	int fd;
-	bool named;
+	int fd;      /* -1: it is `mem` */
+	bool named;  /* it lies in the runtime directory, as `path` */
+	char *mem;   /* of `limit` bytes */
 	char path[384];
 	struct crash_head head;
 	uint64_t at, limit;
@@ -109,11 +110,27 @@ void crash_put_memory(enum crash_section_type type, int tid, uint64_t from, uint
 char *crash_text(char *at, const char *s);
 char *crash_number(char *at, uint64_t n);
 
+/* place.c: a record without a name */
+bool crash_place_nameless(bool limited); /* limited: no file of any kind may grow */
+size_t crash_place_write(const void *p, size_t n, uint64_t at);
+bool crash_place_move(void); /* the file system is full: elsewhere with what is written */
+void crash_place_raise_nofile(void);
+void crash_lost(int sig, const char *why); /* counted and said */
+
 /* threads.c */
 void crash_threads_save(uint64_t end_ns);
 void crash_thread_waits(int sig, const ucontext_t *uc); /* a second thread that crashed: it waits in catch.c */
 
 /* deliver.c */
 void crash_deliver(void);
+uint64_t crash_wait_ns(void); /* how long that may take */
+
+/* filter.c */
+enum crash_calls { /* for what */
+	CALLS_CAPTURE = 1,
+	CALLS_HELPER = 2, /* to start it */
+	CALLS_PLACE = 4,  /* a record that is no file; a last word */
+};
+extern uint32_t crash_calls; /* that no filter of the program's answers with death */
 
 #endif

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 
 #define MOST (32u << 20)
+#define LEAST (512u << 10) /* files that may not grow so far (RLIMIT_FSIZE) would cut the record */
 #define RED_ZONE 128
 #define PAGE 4096u
 
@@ -46,14 +47,18 @@ static size_t write_at(const void *p, size_t n, uint64_t at)
 {
 	struct crash_file *f = &crash_file;
 	size_t done = 0;
-	if (f->fd < 0 || at >= f->limit)
+	if ((f->fd < 0 && !f->mem) || at >= f->limit)
 		return 0;
 	if (n > f->limit - at)
 		n = (size_t)(f->limit - at);
+	if (f->mem)
+		return crash_place_write(p, n, at);
 	while (done < n) {
 		long r = sys6(SYS_pwrite64, f->fd, (long)((const char *)p + done), (long)(n - done), (long)(at + done), 0, 0);
 		if (r == -EINTR)
 			continue;
+		if ((r == -ENOSPC || r == -EDQUOT) && crash_place_move())
+			return done + write_at((const char *)p + done, n - done, at + done);
 		if (r <= 0)
 			break;
 		done += (size_t)r;
@@ -78,7 +83,7 @@ void crash_put(enum crash_section_type type, int tid, uint64_t addr, const void 
 void crash_put_memory(enum crash_section_type type, int tid, uint64_t from, uint64_t to)
 {
 	int holes = 0;
-	while (from < to && holes < 16 && crash_file.fd >= 0) {
+	while (from < to && holes < 16 && (crash_file.fd >= 0 || crash_file.mem)) {
 		size_t n = write_at((const void *)(uintptr_t)from, (size_t)(to - from), crash_file.at + sizeof(struct crash_section));
 		close_section(type, tid, from, n);
 		from += n;
@@ -101,6 +106,10 @@ static void make_room(void)
 {
 	struct rlimit rl;
 	long fd = sys_open("/", O_PATH | O_CLOEXEC, 0);
+	if (fd == -EMFILE) {
+		crash_place_raise_nofile();
+		fd = sys_open("/", O_PATH | O_CLOEXEC, 0);
+	}
 	if (fd >= 0)
 		sys_close((int)fd);
 	if (fd != -EMFILE || sys6(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&rl, 0, 0) != 0)
@@ -154,9 +163,10 @@ static bool make_file(int pid, uint64_t start)
 	f->limit = MOST;
 	f->named = false;
 	f->fd = -1;
+	f->mem = NULL;
 	file_size_begin();
-	if (f->limit < sizeof f->head)
-		return false;
+	if (f->limit < LEAST && (crash_place_nameless(true) || f->limit < sizeof f->head))
+		return f->mem;
 	if (!process.dir[0])
 		runtime_dir(config.runtime_dir, config.xdg_runtime_dir, process.dir, sizeof process.dir);
 	for (unsigned n = 0; process.dir[0] && n < 8; n++) {
@@ -170,13 +180,7 @@ static bool make_file(int pid, uint64_t start)
 		if (fd != -EEXIST)
 			break;
 	}
-	/* No place for a name: memory, which the helper inherits. */
-	long fd = sys3(SYS_memfd_create, "remora-crash", 0, 0);
-	if (fd < 0)
-		return false;
-	f->fd = (int)fd;
-	crash_number(crash_text(f->path, "/proc/self/fd/"), (uint64_t)fd);
-	return true;
+	return crash_place_nameless(false);
 }
 
 static void random_bytes(uint8_t *p, size_t n)
@@ -263,8 +267,10 @@ bool crash_save_begin(const struct crash_cause *c)
 	make_room();
 	uint64_t start = proc_start_time(pid);
 	fill_head(c, start);
-	if (!make_file(pid, start))
+	if (!make_file(pid, start)) {
+		crash_lost(c->sig, "neither a file nor memory is to be had");
 		return false;
+	}
 	write_head();
 	crash_put(CRASH_SEC_SIGINFO, h->tid, 0, c->info, sizeof *c->info);
 	uint64_t sp = (h->regs[CR_RSP] - RED_ZONE) & ~(uint64_t)7;

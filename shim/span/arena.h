@@ -45,6 +45,7 @@ enum counter {
 	COUNT_DROP_BAD,        /* exporter: records that did not check out */
 	COUNT_TEXTS,           /* likewise, of text */
 	COUNT_DROP_TEXT,       /* writes to fd 2 that were not kept: too much waits already */
+	COUNT_DROP_CRASH,      /* crashes of which no report can be made: no place for the record, or nobody to take it */
 	COUNT_MAX = 32,
 };
 
@@ -65,6 +66,7 @@ struct arena_proc {
 	uint8_t instance[16]; /* random: service.instance.id */
 };
 #define PROC_WRITER 0x80000000u
+#define CRASH_FD_REFUSED 1
 
 struct arena {
 	uint64_t magic;
@@ -105,6 +107,11 @@ struct arena {
 	_Atomic uint32_t held_gen; /* counts arena_hold() */
 	_Atomic uint32_t crashes;  /* counts crash files (crash/record.h) that lie in the directory; arena_wake() follows */
 	_Atomic uint32_t crashes_done; /* futex: counts those that the exporter has taken or is done with */
+	/*
+	 * A crash record that has no name, offered: pid << 32 | descriptor + 1 (a memfd). The exporter fetches a copy with
+	 * pidfd_getfd and answers with 0, or with CRASH_FD_REFUSED; crashes_done follows.
+	 */
+	_Atomic uint64_t crash_fd;
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	struct arena_proc procs[ARENA_PROCS];

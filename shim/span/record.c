@@ -104,6 +104,8 @@ const char *arena_counter_name(enum counter c)
 		return "texts";
 	case COUNT_DROP_TEXT:
 		return "dropped.text";
+	case COUNT_DROP_CRASH:
+		return "dropped.crash";
 	case COUNT_MAX:
 		break;
 	}
