@@ -20,7 +20,7 @@
 
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
-#define BURST 32              /* documents a millisecond */
+#define BURST 16              /* documents a millisecond */
 #define LOOK_AGAIN (60 * SECOND)
 #define LOOK_SOON (5 * SECOND) /* after a failure */
 #define LOOKING (5 * MS)       /* how often a lookup under way is looked after */

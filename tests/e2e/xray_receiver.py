@@ -4,6 +4,7 @@ The rules are those of the developer guide ("AWS X-Ray segment documents") and o
 types, the keys of annotations. A document that breaks one fails the test that received it.
 """
 import json
+import os
 import re
 import socket
 import threading
@@ -12,6 +13,8 @@ import unicodedata
 
 from otlp_receiver import PATIENCE
 
+# A file that collects all documents, for a look at them with AWS's own JSON schema.
+SCHEMA_LOG = os.environ.get("REMORA_XRAY_DOCUMENTS")
 HEADER = {"format": "json", "version": 1}
 ID, TRACE_ID = re.compile(r"[0-9a-f]{16}\Z"), re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}\Z")
 KEY = re.compile(r"[A-Za-z0-9_]{1,500}\Z")
@@ -118,12 +121,12 @@ def faults(doc):
 class XrayReceiver:
     """The daemon's UDP port: takes datagrams apart as the daemon does, and checks each document."""
 
-    def __init__(self, port=0, check=True):
+    def __init__(self, port=0):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", port))
         self.port = self.sock.getsockname()[1]
         self.address = "127.0.0.1:%d" % self.port
-        self.docs, self.bad, self.sizes, self._check = [], [], [], check
+        self.docs, self.bad, self.sizes = [], [], []
         self._cond = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -143,10 +146,13 @@ class XrayReceiver:
                     if json.loads(head) != HEADER:
                         raise ValueError("header %r" % head)
                     doc = json.loads(body.decode("utf-8"))
-                    why = faults(doc) if self._check else []
+                    why = faults(doc)
                     if why:
                         self.bad.append("%s in %r" % ("; ".join(why), doc))
                     self.docs.append(doc)
+                    if SCHEMA_LOG:
+                        with open(SCHEMA_LOG, "ab") as f:
+                            f.write(body + b"\n")
                 except ValueError as e:
                     self.bad.append("%s in %r" % (e, data[:300]))
                 self._cond.notify_all()
