@@ -166,7 +166,7 @@ static void add_span(struct buf *b, const struct span_attrs *a)
 
 /* ---- the destination ---- */
 
-static void print(void *self, const struct batch *batch)
+static uint32_t print(void *self, const struct batch *batch)
 {
 	struct console *c = self;
 	uint64_t now = tree_now();
@@ -197,6 +197,7 @@ static void print(void *self, const struct batch *batch)
 		tree_add(&c->tree, &s, now, &c->out);
 	}
 	write_lines(c);
+	return 0;
 }
 
 static uint64_t tick(void *self, uint64_t now_ns, bool all)

@@ -74,8 +74,13 @@ struct exporter_kind {
 	/* Bytes for a batch. False: nothing to send (all records unfit): the batch is done. HTTP kinds. */
 	bool (*encode)(void *self, const struct batch *b, struct request *out);
 	struct verdict (*judge)(void *self, const struct answer *a);
-	/* Kinds without a connection (console): take the batch here and now, copying what is kept. NULL for HTTP kinds. */
-	void (*print)(void *self, const struct batch *b);
+	/*
+	 * Kinds without a connection (console, xray): take the batch here and now, copying what is kept. Returns how many
+	 * records are lost. NULL for HTTP kinds.
+	 */
+	uint32_t (*print)(void *self, const struct batch *b);
+	/* How many records print may be given at now_ns; 0: none before *when. NULL: any number. */
+	uint32_t (*room)(void *self, uint64_t now_ns, uint64_t *when);
 	/*
 	 * Print what was held back and is due at now_ns (CLOCK_MONOTONIC), or everything when `all`. Returns when it wants
 	 * to be called next, 0 = not before the next batch. NULL for HTTP kinds.
@@ -84,6 +89,6 @@ struct exporter_kind {
 	void (*destroy)(void *self);
 };
 
-extern const struct exporter_kind otlp_kind, console_kind;
+extern const struct exporter_kind otlp_kind, console_kind, xray_kind;
 
 #endif

@@ -56,6 +56,7 @@ int http_fd_open(int family, int type, int protocol); /* close-on-exec, moved hi
 void http_fd_seen(int fd);                            /* a socket that libcurl watches: c-ares' are new to us */
 void http_fd_unseen(int fd);
 void http_fd_close(int fd); /* if it is still ours */
+bool http_fd_ours(int fd);
 bool http_fds_ours(void);   /* false: at least one is closed or something else */
 void http_fds_forget(void);
 

@@ -111,6 +111,12 @@ void http_fd_close(int fd)
 	drop(f);
 }
 
+bool http_fd_ours(int fd)
+{
+	const struct http_fd *f = find(fd);
+	return f && is_ours(f);
+}
+
 bool http_fds_ours(void)
 {
 	for (unsigned i = 0; i < list.n; i++)

@@ -30,7 +30,7 @@ static bool is_empty(const struct arena *a)
 static void log_start(const struct worker *w)
 {
 	for (unsigned i = 0; i < w->n_dests; i++) {
-		const char *to = "stderr";
+		const char *to = w->dests[i].kind == &xray_kind ? w->settings.xray.address : "stderr";
 		for (unsigned k = 0; k < w->settings.n_otlp; k++)
 			if (strcmp(w->settings.otlp[k].label, w->dests[i].name) == 0)
 				to = w->settings.otlp[k].shown;

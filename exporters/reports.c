@@ -182,8 +182,13 @@ static void show(const struct reports *r, const struct report *rep, const char *
 static void tie(struct reports *r, const struct report *rep)
 {
 	const uint8_t *trace, *span = span_of(rep, &trace);
-	if (span && rep->n_exceptions)
-		span_events_add(&r->events, trace, span, rep->time_ns, rep->exceptions[0].type, rep->exceptions[0].message, rep->text);
+	if (!span || !rep->n_exceptions)
+		return;
+	const struct report_exception *e = &rep->exceptions[0];
+	struct span_event *event = span_events_add(&r->events, trace, span, rep->time_ns, e->type, e->message, rep->text);
+	for (size_t i = 0; event && i < e->n; i++)
+		span_event_frame(event, e->frames[i].signal ? "<signal handler called>" : e->frames[i].function,
+		                 e->frames[i].file ? e->frames[i].file : e->frames[i].module, e->frames[i].line);
 }
 
 static void file_done(struct reports *r, const char *name);

@@ -160,16 +160,17 @@ static void exporters(struct settings *s)
 	static const char *const addresses[] = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 	                                        "HONEYCOMB_API_KEY"};
 	const char *list = settings_get(s->host, name), *p;
-	bool otlp = false;
+	bool otlp = false, xray = false, none = false;
 	size_t n;
 	if (!list) {
+		xray = settings_get(s->host, "AWS_XRAY_DAEMON_ADDRESS") != NULL;
 		for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
 			otlp |= settings_get(s->host, addresses[i]) != NULL;
-		s->console = !otlp && s->host->stderr_tty;
-		otlp = !s->console;
+		s->console = !otlp && !xray && s->host->stderr_tty;
+		otlp |= !s->console && !xray;
 	}
 	while (list && member(&list, &p, &n))
-		switch (settings_choice(p, n, "otlp|console|none")) {
+		switch (settings_choice(p, n, "otlp|console|none|xray")) {
 		case 0:
 			otlp = true;
 			break;
@@ -177,10 +178,16 @@ static void exporters(struct settings *s)
 			s->console = true;
 			break;
 		case 2:
+			none = true;
+			break;
+		case 3:
+			xray = true;
 			break;
 		default:
-			log_once(log_bit(name), "%s: %.*s is not one of otlp, console, none; ignored", name, shown(n), p);
+			log_once(log_bit(name), "%s: %.*s is not one of otlp, console, xray, none; ignored", name, shown(n), p);
 		}
+	if (!none)
+		settings_xray(s, xray);
 	if (otlp)
 		settings_otlp(s);
 }

@@ -1,5 +1,5 @@
 /*
- * The OTEL_*, REMORA_*, HONEYCOMB_* and ROLLBAR_* variables as the exporter needs them, parsed once at its start from
+ * The OTEL_*, REMORA_*, HONEYCOMB_*, ROLLBAR_* and AWS_XRAY_* variables as the exporter needs them, parsed once at its start from
  * the copies the shim made (abi.h). Unknown values give one warning for the whole tree (arena.warned). exporter thread.
  */
 #ifndef REMORA_SETTINGS_H
@@ -39,12 +39,24 @@ struct rollbar_settings {
 	bool on; /* there is a token or a file of them, and a good URL */
 };
 
+struct xray_settings {    /* strings borrowed from the copies; NULL = not set */
+	const char *address;  /* AWS_XRAY_DAEMON_ADDRESS, fit (xray.h takes it apart) */
+	const char *name;     /* AWS_XRAY_TRACING_NAME */
+	const char *dynamic;  /* REMORA_XRAY_DYNAMIC_NAMING: hosts that become the name */
+	const char *annotations;   /* REMORA_XRAY_ANNOTATIONS: list of attributes */
+	const char *execution_env; /* AWS_EXECUTION_ENV */
+	const char *log_group;     /* REMORA_CLOUDWATCH_LOG_GROUP */
+	uint64_t in_progress_ns;   /* REMORA_XRAY_IN_PROGRESS_MS; 0 = open requests are not told */
+	bool on;
+};
+
 struct settings {
 	const struct export_host *host;
 	struct otlp_settings otlp[2]; /* OTEL_EXPORTER_OTLP_*, Honeycomb */
 	unsigned n_otlp;
 	bool console;
 	struct rollbar_settings rollbar;
+	struct xray_settings xray;
 	bool crash;                 /* REMORA_CRASH: crash files are looked for */
 	bool crash_source;          /* REMORA_CRASH_SOURCE: lines of readable sources go into reports */
 	char *state_dir;            /* REMORA_STATE_DIR as decided; NULL = there is no fit place */
@@ -81,6 +93,8 @@ bool settings_header_add(char ***headers, const char *name, const char *value, s
 /* ROLLBAR_*, REMORA_CRASH, REMORA_STATE_DIR. */
 void settings_rollbar(struct settings *s);
 void settings_rollbar_free(struct settings *s);
+/* AWS_XRAY_*, REMORA_XRAY_*; `listed`: OTEL_TRACES_EXPORTER names it. */
+void settings_xray(struct settings *s, bool listed);
 /* A token as a header can carry it: printable, without blanks. Pure. */
 bool settings_token_ok(const char *p, size_t n);
 /* The OTLP and Honeycomb destinations, into s->otlp. */

@@ -24,11 +24,16 @@ static void drop(struct span_event *e)
 	free(e->type);
 	free(e->message);
 	free(e->stacktrace);
+	for (uint32_t i = 0; i < e->n_frames; i++) {
+		free(e->frames[i].label);
+		free(e->frames[i].path);
+	}
+	free(e->frames);
 	*e = (struct span_event){0};
 }
 
-void span_events_add(struct span_events *s, const uint8_t trace_id[16], const uint8_t span_id[8], uint64_t time_ns,
-                     const char *type, const char *message, const char *stacktrace)
+struct span_event *span_events_add(struct span_events *s, const uint8_t trace_id[16], const uint8_t span_id[8], uint64_t time_ns,
+                                   const char *type, const char *message, const char *stacktrace)
 {
 	struct span_event n = {
 		.time_ns = time_ns,
@@ -38,7 +43,7 @@ void span_events_add(struct span_events *s, const uint8_t trace_id[16], const ui
 	};
 	if (!n.type || !n.message || !n.stacktrace) {
 		drop(&n);
-		return;
+		return NULL;
 	}
 	memcpy(n.trace_id, trace_id, 16);
 	memcpy(n.span_id, span_id, 8);
@@ -50,6 +55,22 @@ void span_events_add(struct span_events *s, const uint8_t trace_id[16], const ui
 	}
 	drop(e);
 	*e = n;
+	return e;
+}
+
+void span_event_frame(struct span_event *e, const char *label, const char *path, uint32_t line)
+{
+	if (!e->frames)
+		e->frames = calloc(SPAN_FRAMES_MOST, sizeof *e->frames);
+	if (!e->frames || e->n_frames == SPAN_FRAMES_MOST) {
+		e->frames_left++;
+		return;
+	}
+	e->frames[e->n_frames++] = (struct span_frame){
+		.label = label ? clean(label, 512, 0) : NULL,
+		.path = path ? clean(path, 512, 0) : NULL,
+		.line = line,
+	};
 }
 
 const struct span_event *span_events_look(const struct span_events *s, const uint8_t trace_id[16],

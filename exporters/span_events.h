@@ -13,10 +13,19 @@
 #define SPAN_EVENTS_MOST 64         /* the oldest makes room */
 #define SPAN_EVENT_TEXT (48 * 1024) /* of a stack trace */
 
+#define SPAN_FRAMES_MOST 50
+
+struct span_frame { /* innermost first; strings as the event's, NULL = unknown */
+	char *label, *path;
+	uint32_t line;
+};
+
 struct span_event { /* "exception"; strings are well-formed UTF-8, owned by the set */
 	uint8_t trace_id[16], span_id[8];
 	uint64_t time_ns;
 	char *type, *message, *stacktrace; /* never NULL */
+	struct span_frame *frames;         /* owned; NULL when n_frames is 0 */
+	uint32_t n_frames, frames_left;    /* and how many more there were */
 };
 
 struct span_events {
@@ -25,9 +34,11 @@ struct span_events {
 	struct span_event e[SPAN_EVENTS_MOST];
 };
 
-/* Strings may be NULL. */
-void span_events_add(struct span_events *s, const uint8_t trace_id[16], const uint8_t span_id[8], uint64_t time_ns,
-                     const char *type, const char *message, const char *stacktrace);
+/* Strings may be NULL. The event, for its frames; NULL: no memory. */
+struct span_event *span_events_add(struct span_events *s, const uint8_t trace_id[16], const uint8_t span_id[8], uint64_t time_ns,
+                                   const char *type, const char *message, const char *stacktrace);
+/* Appends one, up to SPAN_FRAMES_MOST. */
+void span_event_frame(struct span_event *e, const char *label, const char *path, uint32_t line);
 const struct span_event *span_events_look(const struct span_events *s, const uint8_t trace_id[16],
                                           const uint8_t span_id[8]);
 static inline const struct span_event *span_events_find(const struct span_events *s, const uint8_t trace_id[16],

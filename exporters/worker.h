@@ -63,6 +63,7 @@ struct dest {
 	void *self;
 	uint64_t delay_ns;
 	struct queue queue;
+	uint32_t room;     /* records that kind->room admits */
 	uint32_t weight;   /* slots of queue and batch */
 	uint64_t since_ns; /* the queue's delay began */
 	/* The batch under way: in flight when call is there, else waiting for not_before_ns. */

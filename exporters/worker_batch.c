@@ -118,6 +118,8 @@ bool batch_make(struct dest *d)
 	struct worker *w = d->worker;
 	uint32_t most = w->settings.max_batch < d->queue.n ? w->settings.max_batch : d->queue.n;
 	bool ok = false;
+	if (d->kind->room && d->room < most)
+		most = d->room;
 	d->batch = malloc(most * sizeof *d->batch);
 	d->n_batch = 0;
 	d->request = (struct request){0};
@@ -134,9 +136,11 @@ bool batch_make(struct dest *d)
 			.events = reports_events(w->reports),
 		};
 		if (d->kind->print) {
-			d->kind->print(d->self, &b);
-			arena_count(worker_arena(w), COUNT_SENT, b.n);
-			d->sent += b.n;
+			uint32_t lost = d->kind->print(d->self, &b);
+			arena_count(worker_arena(w), COUNT_SENT, b.n - lost);
+			arena_count(worker_arena(w), COUNT_DROP_REFUSED, lost);
+			d->sent += b.n - lost;
+			d->dropped += lost;
 			break;
 		}
 		ok = d->kind->encode(d->self, &b, &d->request) && !d->request.body.failed;

@@ -174,12 +174,18 @@ static void pump_queue(struct dest *d, uint64_t now, bool flush)
 	while (!d->n_batch && d->queue.n && may_post(d, now, flush) &&
 	       (flush || d->queue.n >= full || now >= d->since_ns + d->delay_ns)) {
 		uint32_t before = d->queue.n;
+		if (d->kind->room && (d->room = d->kind->room(d->self, now, &d->not_before_ns)) == 0) {
+			d->since_ns = now - d->delay_ns; /* due already */
+			break;
+		}
 		d->since_ns = now;
 		if (batch_make(d)) {
 			post(d, now);
 		} else if (d->queue.n == before) { /* no memory */
 			d->not_before_ns = now + SECOND;
 			d->flush_failed = true;
+		} else if (d->kind->room) {
+			d->since_ns -= d->delay_ns; /* the rest of a burst */
 		}
 	}
 	queue_shrink(&d->queue);

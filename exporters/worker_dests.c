@@ -13,6 +13,7 @@ static const struct {
 	{"otlp", &otlp_kind},
 	{"honeycomb", &otlp_kind},
 	{"console", &console_kind},
+	{"xray", &xray_kind},
 };
 _Static_assert(sizeof table / sizeof *table <= DESTS, "each may be wanted");
 

@@ -25,7 +25,7 @@ static char *env_at = env_copy, *env_end = env_copy + sizeof env_copy;
 static const char *const copied[] = {
 	"OTEL_", "REMORA_", "HONEYCOMB_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=", "XDG_RUNTIME_DIR=", "SSL_CERT_FILE=",
 	"http_proxy=", "https_proxy=", "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=",
-	"NO_COLOR=", "ROLLBAR_", "XDG_STATE_HOME=", "HOME=",
+	"NO_COLOR=", "ROLLBAR_", "AWS_XRAY_", "AWS_EXECUTION_ENV=", "XDG_STATE_HOME=", "HOME=",
 };
 
 static bool begins(const char *s, const char *prefix)
@@ -235,6 +235,29 @@ static void read_sampler(void)
 	config.th[n] = 0;
 }
 
+/* As exporters/settings.c decides whether there is X-Ray. */
+static bool xray_wanted(void)
+{
+	const char *list = config_get("OTEL_TRACES_EXPORTER");
+	bool wanted = config_get("AWS_XRAY_DAEMON_ADDRESS") != NULL, none = false;
+	while (list && *list) {
+		char word[8];
+		const char *e = list + strcspn(list, ","), *t = e;
+		while (list < t && (*list == ' ' || *list == '\t'))
+			list++;
+		while (t > list && (t[-1] == ' ' || t[-1] == '\t'))
+			t--;
+		if ((size_t)(t - list) < sizeof word) {
+			memcpy(word, list, (size_t)(t - list));
+			word[t - list] = 0;
+			wanted |= same(word, "xray");
+			none |= same(word, "none");
+		}
+		list = *e ? e + 1 : e;
+	}
+	return wanted && !none;
+}
+
 static void read_propagators(void)
 {
 	static const struct {
@@ -247,7 +270,7 @@ static void read_propagators(void)
 	const char *s = config_get("OTEL_PROPAGATORS");
 	config.propagators = 0;
 	if (!s) {
-		config.propagators = PROP_TRACECONTEXT | PROP_BAGGAGE;
+		config.propagators = PROP_TRACECONTEXT | PROP_BAGGAGE | (xray_wanted() ? PROP_XRAY : 0);
 		return;
 	}
 	while (*s) {

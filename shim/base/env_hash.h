@@ -16,6 +16,8 @@ static inline uint64_t env_hash(const char *variable)
 		"OTEL_TRACES_EXPORTER=",
 		"OTEL_TRACES_SAMPLER",
 		"HONEYCOMB_",
+		"AWS_XRAY_",
+		"REMORA_XRAY_",
 		"ROLLBAR_ACCESS_TOKEN",
 		"ROLLBAR_ENDPOINT=",
 		"ROLLBAR_ENVIRONMENT=",

@@ -1,0 +1,583 @@
+/*
+ * A record as a segment or subsegment document. Names come from span_attrs.c, so that X-Ray and OTLP tell the same;
+ * what has no place of its own in a document stands in its metadata, or in its annotations where that is wished.
+ */
+#include "exporters/span_url.h"
+#include "exporters/xray/xray.h"
+#include "exporters/xray/xray_json.h"
+#include "proto/http1.h"
+#include "version.h"
+#include <stdlib.h>
+#include <strings.h>
+
+#define FIELD_MOST 250 /* characters of a field of the http block, and of user */
+#define ANNOTATION_MOST 1000
+#define KEY_MOST 500
+#define FRAMES_FEW 10 /* that stay where all do not fit */
+
+enum { /* of OTLP, as span_attrs.h has them */
+	   KIND_SERVER = 2,
+	   PARENT_REMOTE = 0x200,
+};
+
+enum room { /* what a document is short of */
+	ROOM_ALL,
+	ROOM_NO_METADATA,
+	ROOM_FEW_FRAMES,
+	ROOM_NO_ANNOTATIONS,
+	ROOM_NONE,
+};
+
+struct doc {
+	struct json j;
+	const struct xray_span *s;
+	enum room room;
+};
+
+/* ---- attributes ---- */
+
+static const struct attr *find(const struct attr *a, uint32_t n, const char *key)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (strcmp(a[i].key, key) == 0)
+			return &a[i];
+	return NULL;
+}
+
+static struct slice text_of(const struct attr *a)
+{
+	return a && a->type == ATTR_STRING ? (struct slice){a->str, (uint32_t)a->str_len} : (struct slice){NULL, 0};
+}
+
+static struct slice span_text(const struct doc *d, const char *key)
+{
+	return text_of(find(d->s->attrs->attrs, d->s->attrs->n, key));
+}
+
+static int64_t span_number(const struct doc *d, const char *key)
+{
+	const struct attr *a = find(d->s->attrs->attrs, d->s->attrs->n, key);
+	return a && a->type == ATTR_INT ? a->num : 0;
+}
+
+static struct slice resource_text(const struct doc *d, const char *key)
+{
+	return text_of(find(d->s->resource->attrs, d->s->resource->n, key));
+}
+
+/* Has a place of its own in the document. */
+static bool is_placed(const char *key)
+{
+	static const char *const placed[] = {
+		"http.request.method", "http.response.status_code", "http.response.body.size", "url.full", "url.path", "url.scheme",
+		"server.address", "client.address", "user_agent.original", "enduser.id", "user.id",
+	};
+	for (size_t i = 0; i < sizeof placed / sizeof *placed; i++)
+		if (strcmp(key, placed[i]) == 0)
+			return true;
+	return false;
+}
+
+/* ---- parts ---- */
+
+static void put_text(struct doc *d, const char *key, struct slice s, size_t most)
+{
+	if (!s.n)
+		return;
+	if (s.n > most)
+		s.n = (uint32_t)utf8_prefix(s.p, s.n, most);
+	j_text(&d->j, key, s);
+}
+
+static void put_name(struct doc *d, struct slice s)
+{
+	char name[XRAY_NAME_MOST * 4 + 1];
+	size_t n = xray_name_clean(s, name);
+	j_text(&d->j, "name", (struct slice){name, (uint32_t)n});
+}
+
+static struct slice host_of(const struct rec_view *v)
+{
+	struct target t = target_of(v->str[REC_TARGET], v->rec->method == HTTP1_CONNECT);
+	return authority_of(t.authority.n ? t.authority : v->str[REC_HOST]).text;
+}
+
+static void put_service_name(struct doc *d)
+{
+	const struct xray_settings *x = &d->s->settings->xray;
+	struct slice host = d->s->attrs->kind == KIND_SERVER && x->dynamic ? host_of(d->s->view) : (struct slice){NULL, 0};
+	const char *name = x->name ? x->name : d->s->resource->service_name;
+	put_name(d, host.n && xray_wildcard(x->dynamic, host) ? host : (struct slice){name, (uint32_t)strlen(name)});
+}
+
+static void put_trace_id(struct doc *d)
+{
+	const uint8_t *id = d->s->view->rec->trace_id;
+	j_key(&d->j, "trace_id");
+	j_raw(&d->j, "\"1-", 3);
+	j_hex(&d->j, id, 4);
+	j_raw(&d->j, "-", 1);
+	j_hex(&d->j, id + 4, 12);
+	j_raw(&d->j, "\"", 1);
+}
+
+static void put_times(struct doc *d)
+{
+	j_time(&d->j, "start_time", d->s->attrs->start_ns);
+	if (d->s->in_progress)
+		j_bool(&d->j, "in_progress", true);
+	else
+		j_time(&d->j, "end_time", d->s->attrs->end_ns);
+}
+
+/* The URL without its query: that stands, redacted, in the metadata. */
+static void put_url(struct doc *d)
+{
+	const struct rec_view *v = d->s->view;
+	struct buf b = {0};
+	struct slice url = span_text(d, "url.full");
+	if (url.n) {
+		const char *e = url.p;
+		while (e < url.p + url.n && *e != '?' && *e != '#')
+			e++;
+		put_text(d, "url", from_to(url.p, e), FIELD_MOST);
+		return;
+	}
+	struct slice scheme = span_text(d, "url.scheme"), path = span_text(d, "url.path"), host = host_of(v);
+	if (!scheme.n)
+		return;
+	buf_add(&b, scheme.p, scheme.n);
+	buf_add(&b, "://", 3);
+	if (host.n) {
+		utf8_add(&b, host.p, host.n);
+	} else {
+		struct slice address = span_text(d, "server.address");
+		struct json j = {&b, false};
+		bool v6 = address.n && memchr(address.p, ':', address.n);
+		buf_add(&b, "[", v6);
+		buf_add(&b, address.p, address.n);
+		buf_add(&b, "]", v6);
+		buf_add(&b, ":", 1);
+		j_unsigned(&j, (uint64_t)span_number(d, "server.port"), 1);
+	}
+	buf_add(&b, path.p, path.n);
+	if (!b.failed)
+		put_text(d, "url", (struct slice){b.p, (uint32_t)b.n}, FIELD_MOST);
+	buf_free(&b);
+}
+
+static void put_http(struct doc *d)
+{
+	const struct rec_view *v = d->s->view;
+	const struct attr *size = find(d->s->attrs->attrs, d->s->attrs->n, "http.response.body.size");
+	struct slice method = span_text(d, "http.request.method_original");
+	if (!method.n)
+		method = span_text(d, "http.request.method");
+	if (!method.n)
+		return; /* no request was sent */
+	j_open(&d->j, "http", '{');
+	j_open(&d->j, "request", '{');
+	put_text(d, "method", method, FIELD_MOST);
+	put_url(d);
+	if (d->s->attrs->kind == KIND_SERVER) {
+		put_text(d, "user_agent", span_text(d, "user_agent.original"), FIELD_MOST);
+		put_text(d, "client_ip", span_text(d, "client.address"), FIELD_MOST);
+		if (v->str[REC_CLIENT_ADDR].n)
+			j_bool(&d->j, "x_forwarded_for", true);
+	}
+	j_close(&d->j, '}');
+	int64_t status = span_number(d, "http.response.status_code");
+	if (status && !d->s->in_progress) {
+		j_open(&d->j, "response", '{');
+		j_int(&d->j, "status", status);
+		if (size)
+			j_int(&d->j, "content_length", size->num);
+		j_close(&d->j, '}');
+	}
+	j_close(&d->j, '}');
+}
+
+static bool has_fault(const struct doc *d)
+{
+	return d->s->event || d->s->view->rec->error != ERR_NONE || d->s->view->rec->status >= 500;
+}
+
+static void put_flags(struct doc *d)
+{
+	uint16_t status = d->s->view->rec->status;
+	if (d->s->in_progress)
+		return;
+	if (status >= 400 && status < 500)
+		j_bool(&d->j, "error", true);
+	if (status == 429)
+		j_bool(&d->j, "throttle", true);
+	if (has_fault(d))
+		j_bool(&d->j, "fault", true);
+}
+
+static void put_frames(struct doc *d, const struct span_event *e)
+{
+	uint32_t n = e->n_frames, most = d->room >= ROOM_FEW_FRAMES && n > FRAMES_FEW ? FRAMES_FEW : n;
+	uint32_t left = e->frames_left + (n - most);
+	if (left)
+		j_int(&d->j, "truncated", left);
+	if (!most)
+		return;
+	j_open(&d->j, "stack", '[');
+	for (uint32_t i = 0; i < most; i++) {
+		const struct span_frame *f = &e->frames[i];
+		j_open(&d->j, NULL, '{');
+		if (f->path)
+			j_text(&d->j, "path", (struct slice){f->path, (uint32_t)strlen(f->path)});
+		if (f->line)
+			j_int(&d->j, "line", f->line);
+		if (f->label)
+			j_text(&d->j, "label", (struct slice){f->label, (uint32_t)strlen(f->label)});
+		j_close(&d->j, '}');
+	}
+	j_close(&d->j, ']');
+}
+
+/* Each exception has an id; the span's, turned round, is as unique. */
+static void put_cause(struct doc *d)
+{
+	const struct span_event *e = d->s->event;
+	const struct span_rec *r = d->s->view->rec;
+	struct slice word = span_text(d, "error.type"), host = span_text(d, "server.address");
+	uint8_t id[8];
+	if (d->s->in_progress || (!e && r->error == ERR_NONE))
+		return;
+	for (int i = 0; i < 8; i++)
+		id[i] = (uint8_t)~r->span_id[i];
+	j_open(&d->j, "cause", '{');
+	j_open(&d->j, "exceptions", '[');
+	j_open(&d->j, NULL, '{');
+	j_id(&d->j, "id", id);
+	if (e) {
+		put_text(d, "type", (struct slice){e->type, (uint32_t)strlen(e->type)}, UINT32_MAX);
+		put_text(d, "message", (struct slice){e->message, (uint32_t)strlen(e->message)}, UINT32_MAX);
+		j_bool(&d->j, "remote", false);
+		put_frames(d, e);
+	} else {
+		struct buf b = {0};
+		put_text(d, "type", word, UINT32_MAX);
+		buf_add(&b, d->s->attrs->name, d->s->attrs->name_len);
+		if (host.n && d->s->attrs->kind != KIND_SERVER) {
+			buf_add(&b, " ", 1);
+			buf_add(&b, host.p, host.n);
+		}
+		buf_add(&b, ": ", 2);
+		buf_add(&b, word.p, word.n);
+		if (!b.failed)
+			put_text(d, "message", (struct slice){b.p, (uint32_t)b.n}, UINT32_MAX);
+		buf_free(&b);
+		j_bool(&d->j, "remote", false);
+	}
+	j_close(&d->j, '}');
+	j_close(&d->j, ']');
+	j_close(&d->j, '}');
+}
+
+/* ---- annotations and metadata ---- */
+
+/* Is it in one of the lists, REMORA_XRAY_ANNOTATIONS or the resource's aws.xray.annotations? */
+static bool is_annotation(const struct doc *d, const char *key)
+{
+	const struct xray_settings *x = &d->s->settings->xray;
+	struct slice given = resource_text(d, "aws.xray.annotations");
+	const char *const lists[] = {x->annotations, given.p};
+	struct slice k = {key, (uint32_t)strlen(key)};
+	for (int i = 0; i < 2; i++)
+		for (const char *p = lists[i]; p && *p;) {
+			char pattern[128];
+			size_t n = strcspn(p, ",; ");
+			if (n && n < sizeof pattern) {
+				memcpy(pattern, p, n);
+				pattern[n] = 0;
+				if (xray_wildcard(pattern, k))
+					return true;
+			}
+			p += n + (p[n] != 0);
+		}
+	return false;
+}
+
+static void put_annotation(struct doc *d, const struct attr *a, bool *any)
+{
+	char key[KEY_MOST + 1];
+	size_t n = 0;
+	if (a->type == ATTR_STRINGS || !is_annotation(d, a->key))
+		return;
+	for (; a->key[n] && n < KEY_MOST; n++) {
+		char c = a->key[n];
+		bool fit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		key[n] = c;
+		if (!fit)
+			key[n] = '_';
+	}
+	key[n] = 0;
+	if (!*any)
+		j_open(&d->j, "annotations", '{');
+	*any = true;
+	if (a->type == ATTR_INT)
+		j_int(&d->j, key, a->num);
+	else
+		put_text(d, key, text_of(a), ANNOTATION_MOST);
+}
+
+static void put_annotations(struct doc *d, bool segment)
+{
+	const struct span_attrs *a = d->s->attrs;
+	const struct resource *r = d->s->resource;
+	bool any = false;
+	if (d->room >= ROOM_NO_ANNOTATIONS || (!d->s->settings->xray.annotations && !resource_text(d, "aws.xray.annotations").n))
+		return;
+	for (uint32_t i = 0; i < a->n; i++)
+		put_annotation(d, &a->attrs[i], &any);
+	for (uint32_t i = 0; segment && i < r->n; i++)
+		put_annotation(d, &r->attrs[i], &any);
+	if (any)
+		j_close(&d->j, '}');
+}
+
+static void put_value(struct doc *d, const char *key, const struct attr *a)
+{
+	if (a->type == ATTR_STRING) {
+		j_text(&d->j, key, text_of(a));
+	} else if (a->type == ATTR_INT) {
+		j_int(&d->j, key, a->num);
+	} else {
+		const char *s = a->str;
+		j_open(&d->j, key, '[');
+		for (uint32_t i = 0; i < a->n; i++) {
+			j_text(&d->j, NULL, (struct slice){s, (uint32_t)strlen(s)});
+			s += strlen(s) + 1;
+		}
+		j_close(&d->j, ']');
+	}
+}
+
+static void put_metadata(struct doc *d, bool segment)
+{
+	const struct span_attrs *a = d->s->attrs;
+	const struct resource *r = d->s->resource;
+	if (d->room >= ROOM_NO_METADATA)
+		return;
+	j_open(&d->j, "metadata", '{');
+	j_open(&d->j, "default", '{');
+	for (uint32_t i = 0; i < a->n; i++)
+		if (!is_placed(a->attrs[i].key) && !is_annotation(d, a->attrs[i].key))
+			put_value(d, a->attrs[i].key, &a->attrs[i]);
+	for (uint32_t i = 0; segment && i < r->n; i++) {
+		char key[KEY_MOST];
+		size_t n = sizeof "otel.resource." - 1, len = r->attrs[i].key_len;
+		if (len >= sizeof key - n || is_annotation(d, r->attrs[i].key))
+			continue;
+		memcpy(key, "otel.resource.", n);
+		memcpy(key + n, r->attrs[i].key, len + 1);
+		put_value(d, key, &r->attrs[i]);
+	}
+	j_close(&d->j, '}');
+	j_close(&d->j, '}');
+}
+
+/* ---- where it runs ---- */
+
+static void put_origin(struct doc *d)
+{
+	static const struct {
+		const char *word, *origin;
+	} platforms[] = {
+		{"aws_ec2", "AWS::EC2::Instance"},
+		{"aws_ecs", "AWS::ECS::Container"},
+		{"aws_eks", "AWS::EKS::Container"},
+		{"aws_elastic_beanstalk", "AWS::ElasticBeanstalk::Environment"},
+		{"aws_app_runner", "AWS::AppRunner::Service"},
+		{"aws_lambda", "AWS::Lambda::Function"},
+	};
+	struct slice platform = resource_text(d, "cloud.platform"), launch = resource_text(d, "aws.ecs.launchtype");
+	const char *env = d->s->settings->xray.execution_env, *origin = NULL;
+	for (size_t i = 0; i < sizeof platforms / sizeof *platforms; i++)
+		if (platform.n && strcmp(platform.p, platforms[i].word) == 0)
+			origin = platforms[i].origin;
+	bool ecs = platform.n && strcmp(platform.p, "aws_ecs") == 0;
+	if ((ecs && launch.n && strcasecmp(launch.p, "fargate") == 0) || (!platform.n && env && strcmp(env, "AWS_ECS_FARGATE") == 0))
+		origin = "AWS::ECS::Fargate";
+	else if ((ecs && launch.n && strcasecmp(launch.p, "ec2") == 0) || (!platform.n && env && strcmp(env, "AWS_ECS_EC2") == 0))
+		origin = "AWS::ECS::EC2";
+	if (origin)
+		j_text(&d->j, "origin", (struct slice){origin, (uint32_t)strlen(origin)});
+}
+
+static void put_members(struct doc *d, const char *block, const char *const *pairs)
+{
+	bool any = false;
+	for (; *pairs; pairs += 2) {
+		struct slice s = resource_text(d, pairs[1]);
+		if (!s.n)
+			continue;
+		if (!any)
+			j_open(&d->j, block, '{');
+		any = true;
+		j_text(&d->j, *pairs, s);
+	}
+	if (any)
+		j_close(&d->j, '}');
+}
+
+static void put_sdk(struct doc *d)
+{
+	j_open(&d->j, "xray", '{');
+	j_text(&d->j, "sdk", SLICE("remora for c"));
+	j_text(&d->j, "sdk_version", SLICE(REMORA_VERSION));
+	j_bool(&d->j, "auto_instrumentation", true);
+	j_close(&d->j, '}');
+}
+
+static void put_aws(struct doc *d)
+{
+	static const char *const ec2[] = {"instance_id", "host.id", "instance_size", "host.type", "ami_id", "host.image.id",
+	                                  "availability_zone", "cloud.availability_zone", NULL};
+	static const char *const ecs[] = {"container", "container.name", "container_id", "container.id", "container_arn",
+	                                  "aws.ecs.container.arn", NULL};
+	static const char *const eks[] = {"pod", "k8s.pod.name", "cluster_name", "k8s.cluster.name", "container_id",
+	                                  "container.id", NULL};
+	static const char *const beanstalk[] = {"environment_name", "service.namespace", "version_label", "service.version", NULL};
+	struct slice platform = resource_text(d, "cloud.platform"), account = resource_text(d, "cloud.account.id");
+	const char *group = d->s->settings->xray.log_group;
+	j_open(&d->j, "aws", '{');
+	if (account.n)
+		j_text(&d->j, "account_id", account);
+	if (platform.n && strcmp(platform.p, "aws_ec2") == 0)
+		put_members(d, "ec2", ec2);
+	if (platform.n && strcmp(platform.p, "aws_ecs") == 0)
+		put_members(d, "ecs", ecs);
+	if (platform.n && strcmp(platform.p, "aws_eks") == 0)
+		put_members(d, "eks", eks);
+	if (platform.n && strcmp(platform.p, "aws_elastic_beanstalk") == 0)
+		put_members(d, "elastic_beanstalk", beanstalk);
+	if (group) {
+		j_open(&d->j, "cloudwatch_logs", '[');
+		j_open(&d->j, NULL, '{');
+		j_text(&d->j, "log_group", (struct slice){group, (uint32_t)strlen(group)});
+		j_close(&d->j, '}');
+		j_close(&d->j, ']');
+	}
+	put_sdk(d);
+	j_close(&d->j, '}');
+}
+
+static void put_user(struct doc *d)
+{
+	struct slice user = span_text(d, "enduser.id");
+	put_text(d, "user", user.n ? user : span_text(d, "user.id"), FIELD_MOST);
+}
+
+static void put_service(struct doc *d)
+{
+	struct slice version = resource_text(d, "service.version");
+	if (!version.n)
+		return;
+	j_open(&d->j, "service", '{');
+	j_text(&d->j, "version", version);
+	j_close(&d->j, '}');
+}
+
+/* ---- documents ---- */
+
+static bool is_local_root(const struct xray_span *s)
+{
+	return s->attrs->kind != KIND_SERVER && (!s->attrs->has_parent || s->attrs->flags & PARENT_REMOTE);
+}
+
+static void root_id(const struct span_rec *r, uint8_t out[8])
+{
+	for (int i = 0; i < 8; i++)
+		out[i] = r->span_id[i] ^ 0x5a;
+}
+
+static void segment(struct doc *d, const uint8_t id[8], bool own)
+{
+	const struct span_rec *r = d->s->view->rec;
+	put_service_name(d);
+	j_id(&d->j, "id", id);
+	put_trace_id(d);
+	if (d->s->attrs->has_parent)
+		j_id(&d->j, "parent_id", r->parent_id);
+	put_times(d);
+	put_service(d);
+	put_origin(d);
+	if (own) {
+		put_user(d);
+		put_http(d);
+	}
+	put_flags(d);
+	if (own) {
+		put_cause(d);
+		put_annotations(d, true);
+	}
+	put_aws(d);
+	if (own)
+		put_metadata(d, true);
+}
+
+static void subsegment(struct doc *d)
+{
+	const struct span_rec *r = d->s->view->rec;
+	struct slice host = span_text(d, "server.address");
+	uint8_t parent[8];
+	memcpy(parent, r->parent_id, 8);
+	if (is_local_root(d->s))
+		root_id(r, parent);
+	j_text(&d->j, "type", SLICE("subsegment"));
+	put_name(d, host.n ? host : (struct slice){d->s->attrs->name, d->s->attrs->name_len});
+	j_id(&d->j, "id", r->span_id);
+	put_trace_id(d);
+	j_id(&d->j, "parent_id", parent);
+	put_times(d);
+	j_text(&d->j, "namespace", SLICE("remote"));
+	put_http(d);
+	put_flags(d);
+	put_cause(d);
+	put_annotations(d, false);
+	j_open(&d->j, "aws", '{');
+	put_sdk(d);
+	j_close(&d->j, '}');
+	put_metadata(d, false);
+}
+
+bool xray_doc(struct buf *b, const struct xray_span *s)
+{
+	size_t begin = b->n;
+	for (enum room room = ROOM_ALL; room < ROOM_NONE && !b->failed; room++) {
+		struct doc d = {{b, false}, s, room};
+		b->n = begin;
+		j_raw(&d.j, "{", 1);
+		if (s->attrs->kind == KIND_SERVER)
+			segment(&d, s->view->rec->span_id, true);
+		else
+			subsegment(&d);
+		j_raw(&d.j, "}", 1);
+		if (!b->failed && b->n - begin <= XRAY_DOC_MAX)
+			return true;
+	}
+	b->n = begin;
+	return false;
+}
+
+bool xray_local_root(struct buf *b, const struct xray_span *s)
+{
+	struct doc d = {{b, false}, s, ROOM_ALL};
+	size_t begin = b->n;
+	uint8_t id[8];
+	if (!is_local_root(s))
+		return false;
+	root_id(s->view->rec, id);
+	j_raw(&d.j, "{", 1);
+	segment(&d, id, false);
+	j_raw(&d.j, "}", 1);
+	if (!b->failed && b->n - begin <= XRAY_DOC_MAX)
+		return true;
+	b->n = begin;
+	return false;
+}
