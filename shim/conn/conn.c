@@ -172,7 +172,7 @@ bool conn_new(int fd, enum role role, const void *peer, uint32_t peer_len)
 	return c;
 }
 
-static __attribute__((noinline)) void unlock_slow(struct conn *c, int fd)
+void conn_unlock_slow(struct conn *c, int fd)
 {
 	if (atomic_load_explicit(&c->poison, memory_order_relaxed))
 		conn_opaque(c, COUNT_OPAQUE_BUSY);
@@ -184,14 +184,6 @@ static __attribute__((noinline)) void unlock_slow(struct conn *c, int fd)
 		if (e && atomic_compare_exchange_strong(e, &word, FD_OPAQUE))
 			conn_forget_word(word);
 	}
-}
-
-void conn_unlock(struct conn *c, int fd)
-{
-	if (__builtin_expect(atomic_load_explicit(&c->poison, memory_order_relaxed) || c->opaque, 0))
-		unlock_slow(c, fd);
-	else
-		release(c);
 }
 
 /* ---- classification ---- */
@@ -246,21 +238,17 @@ static struct conn *classify(int fd)
 	return c;
 }
 
-static inline struct conn *still(const fd_entry *e, struct conn *c)
+struct conn *conn_still(const fd_entry *e, struct conn *c)
 {
-	if (__builtin_expect(e && atomic_load_explicit(e, memory_order_acquire) == (uintptr_t)c, 1))
+	if (c->fork_gen != process.fork_gen)
+		adopt(c, false);
+	if (e && atomic_load_explicit(e, memory_order_acquire) == (uintptr_t)c)
 		return c;
 	release(c); /* closed, or another connection by now */
 	return NULL;
 }
 
-static __attribute__((noinline)) struct conn *adopted(const fd_entry *e, struct conn *c)
-{
-	adopt(c, false);
-	return still(e, c);
-}
-
-static __attribute__((noinline)) struct conn *lock_slow(int fd)
+struct conn *conn_lock_slow(int fd)
 {
 	uintptr_t word = fd_peek(fd);
 	struct conn *c = fd_conn(word);
@@ -273,22 +261,7 @@ static __attribute__((noinline)) struct conn *lock_slow(int fd)
 			atomic_store(&c->poison, 1);
 		return NULL;
 	}
-	return still(fd_at(fd), c);
-}
-
-struct conn *conn_lock(int fd)
-{
-	fd_entry *e = fd_at(fd);
-	struct conn *c = e ? fd_conn(atomic_load_explicit(e, memory_order_acquire)) : NULL;
-	uint64_t none = 0, me = thread_self.id;
-	/* Nearly always known and free. */
-	if (__builtin_expect(!c || me >> 32 != (uint32_t)(process.fork_gen + 1) ||
-	                     !atomic_compare_exchange_strong_explicit(&c->lock, &none, me, memory_order_acquire,
-	                                                              memory_order_relaxed), 0))
-		return lock_slow(fd);
-	if (__builtin_expect(c->fork_gen != process.fork_gen, 0))
-		return adopted(e, c);
-	return still(e, c);
+	return conn_still(fd_at(fd), c);
 }
 
 /* ---- leaving the table ---- */

@@ -71,9 +71,33 @@ struct conn {
 
 /* Sets the table's entry; false: counted, entry opaque. peer may be NULL. */
 bool conn_new(int fd, enum role role, const void *peer, uint32_t peer_len);
+struct conn *conn_lock_slow(int fd);
+struct conn *conn_still(const fd_entry *e, struct conn *c); /* is it, locked, what the entry leads to? Else NULL, unlocked */
 /* The connection of an fd, classified if unknown; locked. NULL: nothing for us. */
-struct conn *conn_lock(int fd);
-void conn_unlock(struct conn *c, int fd);
+static inline struct conn *conn_lock(int fd)
+{
+	fd_entry *e = fd_at(fd);
+	struct conn *c = e ? fd_conn(atomic_load_explicit(e, memory_order_acquire)) : NULL;
+	uint64_t none = 0, me = thread_self.id;
+	/* Nearly always known and free, of this process, and the same when it is ours. */
+	if (__builtin_expect(!c || me >> 32 != (uint32_t)(process.fork_gen + 1) ||
+	                     !atomic_compare_exchange_strong_explicit(&c->lock, &none, me, memory_order_acquire,
+	                                                              memory_order_relaxed), 0))
+		return conn_lock_slow(fd);
+	if (__builtin_expect(c->fork_gen == process.fork_gen && atomic_load_explicit(e, memory_order_acquire) == (uintptr_t)c, 1))
+		return c;
+	return conn_still(e, c);
+}
+
+void conn_unlock_slow(struct conn *c, int fd);
+static inline void conn_unlock(struct conn *c, int fd)
+{
+	if (__builtin_expect(atomic_load_explicit(&c->poison, memory_order_relaxed) || c->opaque, 0))
+		conn_unlock_slow(c, fd);
+	else
+		atomic_store_explicit(&c->lock, 0, memory_order_release);
+}
+
 /* Make it nothing for us, from the unlock on: counts `why`, forgets its requests. Locked; stays locked. */
 void conn_opaque(struct conn *c, enum counter why);
 /* Take an entry out of the table before its fd goes; ends the connection with its last entry. */

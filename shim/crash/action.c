@@ -47,6 +47,13 @@ static struct {
 	struct record ring[RING];
 } table[65];
 static _Atomic uint64_t interrupts;
+/* For entry.S: the program's handler of a captured signal that takes nothing but a note of its frame; 0: crash_enter. */
+extern _Atomic uintptr_t crash_fast[65] __attribute__((visibility("hidden")));
+_Atomic uintptr_t crash_fast[65];
+_Static_assert(offsetof(struct crash_self, alt) == 0 && offsetof(struct crash_self, first.signo) == 16 &&
+               offsetof(struct crash_self, first.uc) == 24 && offsetof(struct crash_self, first.at) == 32 &&
+               offsetof(struct crash_self, first.sum) == 40 && offsetof(struct crash_alt, size) == 8 &&
+               offsetof(ucontext_t, uc_mcontext.gregs) == 40 && REG_RSP == 15 && NGREG == 23, "entry.S knows");
 
 struct crash_libc crash_libc;
 struct crash_export crash_export;
@@ -126,7 +133,11 @@ static bool ours(const struct sigaction *k)
 static int install(int sig, uint32_t n, struct sigaction *old)
 {
 	for (;;) {
-		struct sigaction k = for_kernel(sig, record(sig, n));
+		const struct record *new = record(sig, n);
+		struct sigaction k = for_kernel(sig, new);
+		uintptr_t h = atomic_load_explicit(&new->handler, memory_order_relaxed);
+		bool fast = captured(sig) && sig != SIGABRT && own_handler(h) && !(new->flags & (int)SA_RESETHAND);
+		atomic_store(&crash_fast[sig], fast ? h : 0);
 		int r = crash_libc.sigaction(sig, &k, old);
 		uint32_t now = atomic_load(&table[sig].now);
 		if (now == n || r != 0)
@@ -293,6 +304,17 @@ static intptr_t move(uintptr_t frame, ucontext_t *uc)
 	return by;
 }
 
+/* entry.S has the same: 16 bytes at a time. */
+static void sum(uint64_t out[2], const siginfo_t *info, const ucontext_t *uc)
+{
+	uint64_t word[4];
+	memcpy(word, info, sizeof word); /* number, code, address */
+	out[0] = word[0] ^ word[2];
+	out[1] = word[1] ^ word[3];
+	for (int i = 0; i < NGREG; i++)
+		out[i & 1] ^= (uint64_t)uc->uc_mcontext.gregs[i];
+}
+
 /*
  * Is the handler that got it still under way, having changed nothing? Its frame lies above us on the same stack, as the
  * kernel made it. One that resumed elsewhere has changed it, or its frame is overwritten or below.
@@ -300,9 +322,12 @@ static intptr_t move(uintptr_t frame, ucontext_t *uc)
 bool crash_under_way(const struct crash_first *f, uintptr_t sp)
 {
 	uintptr_t at = (uintptr_t)f->uc;
-	return f->signo && at > sp && at - sp < (1u << 20) && readable(f->uc, sizeof(ucontext_t)) &&
-	       memcmp(f->uc->uc_mcontext.gregs, f->regs, sizeof f->regs) == 0 &&
-	       (f->at == NULL || memcmp(f->at, &f->info, sizeof f->info) == 0);
+	uint64_t now[2];
+	if (!f->signo || at <= sp || at - sp >= (1u << 20) || !readable(f->uc, sizeof(ucontext_t)) ||
+	    !readable(f->at, sizeof(siginfo_t)))
+		return false;
+	sum(now, f->at, f->uc);
+	return now[0] == f->sum[0] && now[1] == f->sum[1];
 }
 
 static void note(struct crash_first *f, int sig, const siginfo_t *info, const ucontext_t *uc)
@@ -310,11 +335,10 @@ static void note(struct crash_first *f, int sig, const siginfo_t *info, const uc
 	/* The JVM's report makes faults of its own; what the process sends itself is the end of what began with a fault. */
 	if (f->signo && (sig == SIGABRT || info->si_code <= 0 || crash_under_way(f, (uintptr_t)uc->uc_mcontext.gregs[REG_RSP])))
 		return;
-	f->at = info;
 	f->signo = sig;
-	f->info = *info;
-	memcpy(f->regs, uc->uc_mcontext.gregs, sizeof f->regs);
 	f->uc = uc;
+	f->at = info;
+	sum(f->sum, info, uc);
 }
 
 static void reset(int sig, const struct record *now)

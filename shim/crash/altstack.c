@@ -64,10 +64,14 @@ void crash_alt_free(struct crash_alt *a)
 static void leave(void *p)
 {
 	struct crash_alt *a = p;
-	stack_t now, off = {.ss_flags = SS_DISABLE};
+	stack_t was, off = {.ss_flags = SS_DISABLE};
 	crash_self.alt = NULL;
-	if (sys3(SYS_sigaltstack, 0, &now, 0) == 0 && now.ss_sp == a->base && sys3(SYS_sigaltstack, &off, 0, 0) != 0)
+	if (sys3(SYS_sigaltstack, &off, &was, 0) == 0) {
+		if (was.ss_sp != a->base) /* the program's own */
+			sys3(SYS_sigaltstack, &was, 0, 0);
+	} else if (sys3(SYS_sigaltstack, 0, &was, 0) == 0 && was.ss_sp == a->base) {
 		return; /* on it? then it is lost */
+	}
 	crash_alt_free(a);
 }
 

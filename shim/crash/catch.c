@@ -77,8 +77,8 @@ static void capture(int sig, void *info_, void *uc_)
 	if (now == BEGIN) {
 		if (crash_under_way(&s->first, (uintptr_t)uc->uc_mcontext.gregs[REG_RSP])) {
 			c.sig = s->first.signo;
-			c.info = &s->first.info;
-			c.regs = s->first.regs;
+			c.info = s->first.at;
+			c.regs = s->first.uc->uc_mcontext.gregs;
 		}
 		if (!crash_save_begin(&c)) {
 			atomic_store(&step, DIE);

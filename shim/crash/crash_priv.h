@@ -46,10 +46,9 @@ struct crash_alt { /* on top of its stack */
 
 struct crash_first { /* a fault that a handler of the program's got: should it give up, this was the cause */
 	int signo;
-	const ucontext_t *uc; /* where the handler got it */
+	const ucontext_t *uc; /* where the handler got it; what is there is ours while crash_under_way says so */
 	const siginfo_t *at;
-	siginfo_t info;
-	greg_t regs[NGREG];
+	uint64_t sum[2]; /* of both: entry.S too writes all this */
 };
 
 struct crash_self { /* of each thread */

@@ -108,9 +108,11 @@ static bool request_line(const char *line, const char *eol, struct http1_head *h
 
 static bool response_line(const char *line, const char *eol, struct http1_head *h)
 {
-	if (eol - line < 12 || memcmp(line, "HTTP/1.", 7) != 0 || !is_digit(line[7]) || line[8] != ' ')
+	if (eol - line < 12)
 		return false;
-	if (line[9] < '1' || line[9] > '9' || !is_digit(line[10]) || !is_digit(line[11]))
+	if (load64(line) != load64("HTTP/1.1") && (memcmp(line, "HTTP/1.", 7) != 0 || !is_digit(line[7])))
+		return false;
+	if (line[8] != ' ' || line[9] < '1' || line[9] > '9' || !is_digit(line[10]) || !is_digit(line[11]))
 		return false;
 	if (eol - line > 12 && line[12] != ' ')
 		return false;

@@ -132,6 +132,16 @@ static inline bool has_nul64(const char *p)
 #endif
 }
 
+static inline bool has_nul32(const char *p)
+{
+#ifdef __SSE2__
+	const __m128i *v = (const __m128i *)p;
+	return _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(_mm_loadu_si128(v), _mm_loadu_si128(v + 1)), _mm_setzero_si128()));
+#else
+	return mask_of(p, 0) | mask_of(p + 16, 0);
+#endif
+}
+
 /* Cut the walk at the first of these NULs. */
 static inline void lines_cut(struct lines *l, uint64_t nuls)
 {
@@ -171,7 +181,8 @@ static inline __attribute__((always_inline)) void lines_fill(struct lines *l)
 			nuls = mask64(p, 0) >> (64 - left);
 	} else {
 		l->mask = mask_short(p, (size_t)left, '\n');
-		nuls = mask_short(p, (size_t)left, 0);
+		if (left < 32 || has_nul32(p) || has_nul32(l->end - 32))
+			nuls = mask_short(p, (size_t)left, 0);
 	}
 	if (__builtin_expect(nuls != 0, 0))
 		lines_cut(l, nuls);
