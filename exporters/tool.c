@@ -7,6 +7,7 @@
 #include "exporters/reports.h"
 #include "exporters/worker.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -334,6 +335,7 @@ static int crash_helper(const char *path)
 		return 2;
 	snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
 	setrlimit(RLIMIT_CPU, &cpu);
+	signal(SIGXFSZ, SIG_IGN); /* the program's files may not grow, so ours may not: nothing is kept then, but sent */
 	alarm((unsigned)(ALL_TIME / SECOND) + 5);
 	uint64_t end = mono_ns() + ALL_TIME;
 	if (!host_make(dir) || !tool_open(&o))

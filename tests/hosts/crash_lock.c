@@ -4,23 +4,19 @@
  * an exporter; fork: its parent has, and this is a worker. Prints the moment of the crash, on CLOCK_MONOTONIC.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "crash_serve.h"
 #include <dlfcn.h>
 #include <link.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
 #define STAYS __asm__ volatile("" ::: "memory")
-#define REQUEST "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
-#define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define IS(x) (strcmp(lock, x) == 0)
 
 static int *volatile null;
@@ -92,41 +88,6 @@ KEEP static void act(const char *lock, const char *plugin)
 	fault();
 }
 
-static int has_exporter(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int found = 0;
-	for (struct dirent *e; (e = readdir(d)) && !found;) {
-		char path[300], name[32] = "";
-		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-		FILE *f = fopen(path, "r");
-		if (f) {
-			found = fgets(name, sizeof name, f) && strcmp(name, "remora\n") == 0;
-			fclose(f);
-		}
-	}
-	closedir(d);
-	return found;
-}
-
-/* One request of our own; both ends stay open. */
-static void serve(int l)
-{
-	struct sockaddr_in at;
-	socklen_t n = sizeof at;
-	char buf[256];
-	int c = socket(AF_INET, SOCK_STREAM, 0);
-	getsockname(l, (struct sockaddr *)&at, &n);
-	if (connect(c, (struct sockaddr *)&at, n) != 0 || send(c, REQUEST, sizeof REQUEST - 1, 0) < 0)
-		_exit(96);
-	int s = accept(l, NULL, NULL);
-	if (recv(s, buf, sizeof buf, 0) <= 0 || send(s, ANSWER, sizeof ANSWER - 1, 0) < 0 || recv(c, buf, sizeof buf, 0) <= 0)
-		_exit(95);
-	if (getenv("LD_PRELOAD"))
-		for (int i = 0; i < 1000 && !has_exporter(); i++)
-			usleep(10000);
-}
-
 int main(int argc, char **argv)
 {
 	const char *lock = argv[1], *mode = argv[2];
@@ -134,12 +95,8 @@ int main(int argc, char **argv)
 	pid_t child = 0;
 	pthread_t t;
 	alarm(60);
-	if (strcmp(mode, "plain") != 0) {
-		struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-		l = socket(AF_INET, SOCK_STREAM, 0);
-		if (bind(l, (struct sockaddr *)&at, sizeof at) != 0 || listen(l, 8) != 0)
-			return 97;
-	}
+	if (strcmp(mode, "plain") != 0)
+		l = listener();
 	if (strcmp(mode, "fork") == 0) {
 		char c;
 		if (pipe(go) != 0 || (child = fork()) < 0)
