@@ -180,6 +180,9 @@ static int list(void)
 			fprintf(stderr, "remora: no crash reports in %s\n",
 			        *local_path(l) ? local_path(l) : "(no directory: set REMORA_STATE_DIR)");
 	}
+	unsigned long long unsent = l ? local_suppressed(l, real_ns() / 1000000000u) : 0;
+	if (unsent)
+		fprintf(stderr, "remora: %llu were not sent to Rollbar: more than %d an hour of one kind\n", unsent, LIMIT_PER_HOUR);
 	bool failed = !l || (why && why != ENOENT);
 	local_names_free(names);
 	if (l)

@@ -111,6 +111,19 @@ def rollbar_is_down():
         check(not bad, "%d of %d: %s" % (len(bad), len(jobs), "\n".join(bad)))
 
 
+@test
+def the_wait_is_as_long_as_said():
+    with Sandbox() as box:
+        place = Place(box)
+        for lane in ("helper", "own"):
+            mode, box_ = lane_of(place, lane, REMORA_CRASH_WAIT_MS="400")
+            with box_ as cell:
+                cell.rollbar.always = Reply(action="hang")
+                end, took = cell.crash("none", mode)
+                equal(end, SEGV, "signal")
+                check(0.35 < took < 0.4 + SLACK, "%s: took %.2f s" % (lane, took))
+
+
 class Tree(Cell):
     def __init__(self, helper=True, **env):
         super().__init__(None, True, **env)
@@ -171,7 +184,7 @@ def crash_loop_is_capped_and_counted(parent):
         cell.items(PER_HOUR)
         kept = cell.run([LAUNCHER, "crashes"], traced=False)
         equal(len(kept.out.splitlines()), 30, "kept reports")
-        check(b"20 of these were not sent to Rollbar" in kept.err, "remora crashes says %r" % kept.err)
+        check(b"20 were not sent to Rollbar" in kept.err, "remora crashes says %r" % kept.err)
         # An hour later the next one says how many there were.
         with open(cell.state + "/limits") as f:
             fingerprint, since, sent, suppressed = f.read().split()

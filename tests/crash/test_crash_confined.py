@@ -64,8 +64,8 @@ class Confined:
         os.chmod(box.dir, 0o755)
 
 
-def run(cell, place, what, script, traced, nobody):
-    env = cell.env(traced)
+def run(cell, place, what, script, traced, more=None):
+    env = cell.env(traced, **(more or {}))
     mine = ["%s=%s" % kv for kv in env.items() if kv[0] not in os.environ or os.environ[kv[0]] != kv[1]]
     jail = os.path.join(cell.dir, "jail")
     os.makedirs(jail, exist_ok=True)
@@ -92,8 +92,8 @@ def one_case(place, name):
             os.mkdir(cell.state, 0o700)
             for path in (cell.dir, cell.runtime, cell.state):
                 os.chown(path, 65534, 65534)
-        plain = run(cell, place, what, script, False, nobody)
-        rc, out, err, took = run(cell, place, what, script, True, nobody)
+        plain = run(cell, place, what, script, False)
+        rc, out, err, took = run(cell, place, what, script, True)
         lines = err.splitlines(keepends=True)
         said = [l for l in lines if l.startswith(b"remora: ")]
         equal((rc, out, b"".join(l for l in lines if l not in said)), plain[:3], "status, stdout, stderr")
@@ -134,6 +134,23 @@ def confined():
             except Exception as e:
                 bad.append("%s: %s" % (name, str(e)[:400]))
         check(not bad, "%d of %d:\n%s" % (len(bad), len(cases_), "\n".join(bad)))
+
+
+@cases(default=(None, 2.6, 11.0), as_said=("700", 0.6, 2.0))
+def pid_1_waits_for_its_helper(case):
+    """All others of its namespace die with it, so it waits for longer, unless told not to."""
+    said, least, most = case
+    if os.geteuid() != 0:
+        raise Skip("root")
+    with Sandbox() as box, Cell(None, True) as cell:
+        place = Confined(box)
+        cell.rollbar.always = Reply(action="hang")
+        rc, out, err, took = run(cell, place, "null", PID1, True, {"REMORA_CRASH_WAIT_MS": said})
+        equal((rc, out, err), (-SEGV, b"", b""), "the end")
+        check(least < took < most, "took %.2f s" % took)
+        cell.rollbar.always = None
+        cell.flush()
+        cell.one_item()
 
 
 ONLY = os.environ.get("ONLY", "").split()

@@ -132,7 +132,7 @@ int main(int argc, char **argv)
 		if (argv[1][0] == 'f')
 			child = fork();
 		if (child || argv[1][0] == 's')
-			serve(l);
+			serve(l, 1);
 		if (child) {
 			need(write(go[1], "x", 1) == 1 && waitpid(child, &status, 0) == child, "child");
 			dprintf(1, "child: signal %d core %d exit %d\n", WTERMSIG(status), WCOREDUMP(status) != 0, WEXITSTATUS(status));

@@ -105,7 +105,7 @@ int main(int argc, char **argv)
 			return 94;
 	}
 	if (child || strcmp(mode, "serve") == 0)
-		serve(l);
+		serve(l, 1);
 	if (child) {
 		if (write(go[1], "x", 1) != 1)
 			return 93;

@@ -36,8 +36,8 @@ static int has_exporter(void)
 	return found;
 }
 
-/* One request of our own; both ends stay open. */
-static void serve(int l)
+/* One request of our own; both ends stay open. exports: wait until this process has an exporter, under remora. */
+static void serve(int l, int exports)
 {
 	struct sockaddr_in at;
 	socklen_t n = sizeof at;
@@ -49,7 +49,7 @@ static void serve(int l)
 	int s = accept(l, NULL, NULL);
 	if (recv(s, buf, sizeof buf, 0) <= 0 || send(s, ANSWER, sizeof ANSWER - 1, 0) < 0 || recv(c, buf, sizeof buf, 0) <= 0)
 		_exit(95);
-	if (getenv("LD_PRELOAD"))
+	if (exports && getenv("LD_PRELOAD"))
 		for (int i = 0; i < 1000 && !has_exporter(); i++)
 			usleep(10000);
 }

@@ -33,14 +33,14 @@ int main(int argc, char **argv)
 			_exit(98);
 		if (i < crashing)
 			fault();
-		serve(listener());
+		serve(listener(), 0);
 		_exit(0);
 	}
 	for (int i = 0; i < crashing + serving; i++)
 		if (read(ready[0], &c, 1) != 1)
 			return 97;
 	if (strcmp(argv[3], "plain") != 0)
-		serve(l);
+		serve(l, 1);
 	close(go[1]);
 	if (strcmp(argv[3], "crash") == 0)
 		fault();
