@@ -34,7 +34,7 @@ CASES = {
     "seccomp_errno": ("seccomp_errno", None, LATER, {}), "seccomp_trap": ("seccomp_trap", None, LATER, {}),
     "seccomp_kill": ("seccomp_kill", None, LATER, {}), "seccomp_all": ("seccomp_all", None, NOTHING, {}),
     "seccomp_worker": ("fork:seccomp_kill", None, SENT, dict(helper=False)),
-    "chroot": ("chroot", None, LOST, {}), "chroot_exporting": ("serve:chroot", None, SENT, {}),
+    "chroot": ("chroot", None, LOST, {}), "chroot_exporting": ("serve:chroot", None, SENT, dict(files=False)),
     "chroot_worker": ("fork:chroot", None, SENT, {}), "setuid_worker": ("fork:setuid", None, SENT, dict(helper=False)),
     "read_only": ("null", TMPFS % ("1m", "mount -o remount,ro $RUNTIME"), SENT, {}),
     "read_only_no_helper": ("null", TMPFS % ("1m", "mount -o remount,ro $RUNTIME"), LOST, dict(helper=False)),
@@ -113,6 +113,9 @@ def one_case(place, name):
             equal(cell.rollbar.wait(1)[0]["uuid"], uuid, "uuid")
         item = cell.one_item()
         got = [f[0] for f in frames(item)]
+        if not more.get("files", True):     # the exporter is in the jail too, where neither program nor libraries are
+            equal(item["body"]["trace"]["frames"][-1]["filename"], place.exe, "file of the last of %r" % got)
+            return took
         check("abort" in name or got[-1] == "fault", "frames %r" % got)
         check("main" in got, "frames %r" % got)
         return took
@@ -134,6 +137,31 @@ def confined():
             except Exception as e:
                 bad.append("%s: %s" % (name, str(e)[:400]))
         check(not bad, "%d of %d:\n%s" % (len(bad), len(cases_), "\n".join(bad)))
+
+
+@test
+def a_jail_with_nothing_of_ours_but_the_library():
+    """exec'd inside: no helper, no exporter, no runtime directory, no /proc."""
+    if os.geteuid() != 0:
+        raise Skip("root")
+    with Sandbox() as box, Cell(None, True) as cell:
+        place = Confined(box)
+        jail = cell.path("jail", "")
+        libs = subprocess.run(["ldd", place.exe], stdout=subprocess.PIPE, check=True).stdout.decode()
+        for path in re.findall(r"(/\S+) \(0x", libs):
+            os.makedirs(jail + os.path.dirname(path), exist_ok=True)
+            shutil.copy(path, jail + path)
+        for path in (place.exe, SHIM):
+            shutil.copy(path, jail)
+        seen = []
+        for traced in (False, True):
+            env = cell.env(traced, **({"LD_PRELOAD": "/libremora.so"} if traced else {}))
+            p = subprocess.run(["/crash_confined", "null"], env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, timeout=20, preexec_fn=lambda: os.chroot(jail))
+            seen.append((p.returncode, p.stdout, p.stderr))
+        equal(seen[0], (-SEGV, b"", b""), "the plain end")
+        equal(seen[1][:2], seen[0][:2], "the end")
+        check(seen[1][2].count(b"\n") == 1 and b"is lost: " in seen[1][2], "said %r" % seen[1][2])
 
 
 @cases(default=(None, 2.6, 11.0), as_said=("700", 0.6, 2.0))
