@@ -124,6 +124,26 @@ def the_wait_is_as_long_as_said():
                 check(0.35 < took < 0.4 + SLACK, "%s: took %.2f s" % (lane, took))
 
 
+@test
+def the_exporter_is_stopped():
+    """It lives, and does not answer: the helper is not far."""
+    with Sandbox() as box:
+        place = Place(box)
+        with Cell(place) as cell:
+            p = subprocess.Popen([place.exe, "none", "stopped", place.plugin], env=cell.env(), cwd=cell.dir,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+            try:
+                said = int(p.stdout.readline().split()[1]) / 1e9
+                item, = cell.rollbar.wait(1, 5)
+                took = time.monotonic() - said
+                check(0.3 < took < WAIT, "took %.2f s" % took)
+            finally:
+                os.kill(p.pid, signal.SIGCONT)
+            out = p.communicate(timeout=20)[0]
+            check(b"signal 11" in out, "the end: %r" % out)
+            cell.one_item()
+
+
 class Tree(Cell):
     def __init__(self, helper=True, **env):
         super().__init__(None, True, **env)

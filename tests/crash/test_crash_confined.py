@@ -36,6 +36,8 @@ CASES = {
     "seccomp_worker": ("fork:seccomp_kill", None, SENT, dict(helper=False)),
     "chroot": ("chroot", None, LOST, {}), "chroot_exporting": ("serve:chroot", None, SENT, dict(files=False)),
     "chroot_worker": ("fork:chroot", None, SENT, {}), "setuid_worker": ("fork:setuid", None, SENT, dict(helper=False)),
+    # The exporter may not look into the worker: the helper gets it.
+    "refused_worker": ("fork:no_dump", NOBODY, SENT, dict(nobody=True, env={"REMORA_RUNTIME_DIR": "/nonexistent/remora"})),
     "read_only": ("null", TMPFS % ("1m", "mount -o remount,ro $RUNTIME"), SENT, {}),
     "read_only_no_helper": ("null", TMPFS % ("1m", "mount -o remount,ro $RUNTIME"), LOST, dict(helper=False)),
     "full": ("null", TMPFS % ("64k", "dd if=/dev/zero of=$RUNTIME/x bs=4k 2>/dev/null || :"), SENT, {}),

@@ -1,13 +1,14 @@
 /* flags: -w */
 /*
  * Crashes with a lock held: crash_lock LOCK MODE PLUGIN. MODE: plain; serve: a request before, so that this process has
- * an exporter; fork: its parent has, and this is a worker. Prints the moment of the crash, on CLOCK_MONOTONIC.
+ * an exporter; fork: its parent has, and this is a worker; stopped: the parent is stopped meanwhile. Prints the moment of the crash, on CLOCK_MONOTONIC.
  */
 #define _GNU_SOURCE
 #include "crash_serve.h"
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,18 @@ KEEP static void act(const char *lock, const char *plugin)
 	fault();
 }
 
+static int state_of(pid_t pid)
+{
+	char path[64], line[256] = "";
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	FILE *f = fopen(path, "r");
+	if (f && fgets(line, sizeof line, f) && strrchr(line, ')'))
+		line[0] = strrchr(line, ')')[2];
+	if (f)
+		fclose(f);
+	return line[0];
+}
+
 int main(int argc, char **argv)
 {
 	const char *lock = argv[1], *mode = argv[2];
@@ -97,18 +110,22 @@ int main(int argc, char **argv)
 	alarm(60);
 	if (strcmp(mode, "plain") != 0)
 		l = listener();
-	if (strcmp(mode, "fork") == 0) {
+	if (strcmp(mode, "fork") == 0 || strcmp(mode, "stopped") == 0) {
 		char c;
 		if (pipe(go) != 0 || (child = fork()) < 0)
 			return 98;
 		if (child == 0 && read(go[0], &c, 1) != 1)
 			return 94;
+		while (child == 0 && strcmp(mode, "stopped") == 0 && state_of(getppid()) != 'T')
+			usleep(1000);
 	}
 	if (child || strcmp(mode, "serve") == 0)
 		serve(l, 1);
 	if (child) {
 		if (write(go[1], "x", 1) != 1)
 			return 93;
+		if (strcmp(mode, "stopped") == 0)
+			raise(SIGSTOP);
 		waitpid(child, &status, 0);
 		say("ended", now());
 		say("signal", WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status));
