@@ -7,6 +7,7 @@
 #include "exporters/reports.h"
 #include "exporters/worker.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,9 @@ static int list(void)
 			fprintf(stderr, "remora: no crash reports in %s\n",
 			        *local_path(l) ? local_path(l) : "(no directory: set REMORA_STATE_DIR)");
 	}
+	unsigned long long unsent = l ? local_suppressed(l, real_ns() / 1000000000u) : 0;
+	if (unsent)
+		fprintf(stderr, "remora: %llu were not sent to Rollbar: more than %d an hour of one kind\n", unsent, LIMIT_PER_HOUR);
 	bool failed = !l || (why && why != ENOENT);
 	local_names_free(names);
 	if (l)
@@ -334,6 +338,7 @@ static int crash_helper(const char *path)
 		return 2;
 	snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
 	setrlimit(RLIMIT_CPU, &cpu);
+	signal(SIGXFSZ, SIG_IGN); /* the program's files may not grow, so ours may not: nothing is kept then, but sent */
 	alarm((unsigned)(ALL_TIME / SECOND) + 5);
 	uint64_t end = mono_ns() + ALL_TIME;
 	if (!host_make(dir) || !tool_open(&o))

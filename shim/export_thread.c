@@ -474,9 +474,9 @@ void export_thread_never(void)
 void export_thread_prepare(void)
 {
 	struct arena *a = atomic_load(&process.arena);
-	if (prepared || !wanted(a) || !start())
+	if (prepared || (atomic_load(&state) != RUNNING && (!wanted(a) || !start())))
 		return;
-	prepared = true;
+	prepared = true; /* perhaps begun a moment ago: then it has yet to load */
 	uint64_t end = mono_ns() + 2000000000u;
 	for (uint32_t seen; (seen = atomic_load(&leaves)) < 2;)
 		if (!wait_word(&leaves, seen, end))

@@ -41,6 +41,7 @@ static void crash_begin(void)
 		.key_delete = (__typeof__(libc.key_delete))real_find("pthread_key_delete"),
 		.setspecific = (__typeof__(libc.setspecific))real_find("pthread_setspecific"),
 		.abort_msg = real_find("__abort_msg"),
+		.r_debug = real_find("_r_debug"),
 	};
 	struct crash_export export_thread = {
 		.library = export_thread_library(),

@@ -90,6 +90,8 @@ unsigned local_spool_trim(struct local *l, uint64_t now_ms);
 bool limits_admit(struct buf *text, const char *fingerprint, uint64_t now, uint32_t *suppressed);
 /* The same over the file; without a place to keep it, over `fallback`, which lives as long as the exporter. */
 bool local_admit(struct local *l, struct buf *fallback, const char *fingerprint, uint64_t now, uint32_t *suppressed);
+/* How many were not, and are yet to be told of. */
+uint64_t local_suppressed(struct local *l, uint64_t now);
 
 bool uuid_ok(const char *s, size_t n); /* 8-4-4-4-12 lower case hex digits */
 

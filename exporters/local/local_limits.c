@@ -74,6 +74,19 @@ bool limits_admit(struct buf *text, const char *fingerprint, uint64_t now, uint3
 	return admit;
 }
 
+uint64_t local_suppressed(struct local *l, uint64_t now)
+{
+	struct buf text = {0};
+	struct line one;
+	uint64_t n = 0;
+	if (local_read(l, LOCAL_ROOT, NAME, &text))
+		for (const char *p = text.p, *end = p + text.n, *e; p < end && (e = memchr(p, '\n', (size_t)(end - p))); p = e + 1)
+			if (read_line(p, e, &one) && one.since <= now)
+				n += one.suppressed;
+	buf_free(&text);
+	return n;
+}
+
 bool local_admit(struct local *l, struct buf *fallback, const char *fingerprint, uint64_t now, uint32_t *suppressed)
 {
 	struct buf text = {0};

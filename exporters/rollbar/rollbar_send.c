@@ -250,11 +250,16 @@ unsigned rollbar_adopt(struct rollbar *r, bool any, unsigned *foreign)
 	for (size_t k = 0; names && k < n && r->n < QUEUE_MOST; k++) {
 		struct spool_name s;
 		bool own;
-		if (!spool_name_read(names[k], &s) || s.parked || is_queued(r, s.uuid))
+		if (!spool_name_read(names[k], &s) || s.parked)
 			continue;
 		own = s.pid == sys_getpid() && s.start == start;
 		if (!own && proc_alive(s.pid, s.start))
 			continue;
+		if (is_queued(r, s.uuid)) {
+			if (!own) /* it died with both in hand, the item and the crash file, which we have read meanwhile */
+				local_remove(r->local, LOCAL_SPOOL, names[k]);
+			continue;
+		}
 		if (s.key != r->key && !any) {
 			++*foreign;
 			continue;

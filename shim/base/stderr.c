@@ -35,6 +35,19 @@ static bool raw_terminal(int fd)
 	return sys3(SYS_ioctl, fd, TCGETS, &t) == 0 && !(t.c_lflag & ICANON);
 }
 
+/* Without waiting. poll refuses one descriptor where RLIMIT_NOFILE is 0; select does not. */
+static bool writable(int fd)
+{
+	struct pollfd p = {fd, POLLOUT, 0};
+	struct timespec none = {0, 0};
+	long r = sys6(SYS_ppoll, (long)&p, 1, (long)&none, 0, 0, 0);
+	if (r == -EINVAL && fd < 64) {
+		uint64_t set[16] = {1ull << fd};
+		return sys6(SYS_pselect6, fd + 1, 0, (long)set, 0, (long)&none, 0) == 1;
+	}
+	return r == 1 && (p.revents & POLLOUT);
+}
+
 bool stderr_write(const char *text, size_t n, bool own_files)
 {
 	int fd = 2;
@@ -52,10 +65,8 @@ bool stderr_write(const char *text, size_t n, bool own_files)
 	if (!stderr_same(fd) || raw_terminal(fd))
 		goto out;
 	while (n) {
-		struct pollfd p = {fd, POLLOUT, 0};
-		struct timespec none = {0, 0};
 		size_t k = n < 4096 ? n : 4096; /* PIPE_BUF: a pipe that is ready takes so much whole */
-		if (sys6(SYS_ppoll, (long)&p, 1, (long)&none, 0, 0, 0) != 1 || !(p.revents & POLLOUT))
+		if (!writable(fd))
 			goto out;
 		long r = sys_write(fd, text, k);
 		if (r == -EINTR)

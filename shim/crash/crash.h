@@ -26,6 +26,7 @@ struct crash_libc { /* the real ones */
 	int (*key_delete)(pthread_key_t);
 	int (*setspecific)(pthread_key_t, const void *);
 	const char *const *abort_msg; /* glibc's __abort_msg, NULL = not there */
+	const void *r_debug;          /* the dynamic linker's struct r_debug; NULL = not there */
 };
 
 struct crash_export { /* of the exporter's thread in this process */

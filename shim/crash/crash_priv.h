@@ -124,6 +124,9 @@ void crash_thread_waits(int sig, const ucontext_t *uc); /* a second thread that 
 void crash_deliver(void);
 uint64_t crash_wait_ns(void); /* how long that may take */
 
+/* linkmap.c: modules without /proc, as lines of /proc/self/maps; how many bytes */
+size_t crash_linkmap(char *out, size_t cap);
+
 /* filter.c */
 enum crash_calls { /* for what */
 	CALLS_CAPTURE = 1,

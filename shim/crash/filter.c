@@ -53,6 +53,7 @@ static const struct {
 
 	{CALLS_PLACE, SYS_memfd_create, {0}}, {CALLS_PLACE, SYS_pread64, {0}}, {CALLS_PLACE, SYS_unlinkat, {0}},
 	{CALLS_PLACE, SYS_ppoll, {0}}, {CALLS_PLACE, SYS_ioctl, {2, TCGETS}}, {CALLS_PLACE, SYS_write, {2}},
+	{CALLS_PLACE, SYS_pselect6, {3}},
 };
 
 uint32_t crash_calls = CALLS_CAPTURE | CALLS_HELPER | CALLS_PLACE;

@@ -402,16 +402,16 @@ static void take_map(const char *line)
 
 static void put_maps(void)
 {
-	static char buf[16384 + 1];
+	static char buf[32768 + 1];
 	struct crash_file *f = &crash_file;
 	long fd = sys_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
 	uint64_t size = 0;
 	size_t have = 0;
-	if (fd < 0)
-		return;
+	bool again = true;
 	n_ids = 0;
-	for (;;) {
-		long r = sys_read((int)fd, buf + have, sizeof buf - 1 - have);
+	while (again) {
+		long r = fd >= 0 ? sys_read((int)fd, buf + have, sizeof buf - 1 - have) : (long)crash_linkmap(buf, sizeof buf - 1);
+		again = fd >= 0;
 		if (r <= 0)
 			break;
 		size += write_at(buf + have, (size_t)r, f->at + sizeof(struct crash_section) + size);
@@ -428,7 +428,8 @@ static void put_maps(void)
 		if (have == sizeof buf - 1)
 			have = 0; /* no line is so long */
 	}
-	sys_close((int)fd);
+	if (fd >= 0)
+		sys_close((int)fd);
 	close_section(CRASH_SEC_MAPS, 0, 0, size);
 }
 

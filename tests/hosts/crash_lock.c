@@ -1,26 +1,23 @@
 /* flags: -w */
 /*
  * Crashes with a lock held: crash_lock LOCK MODE PLUGIN. MODE: plain; serve: a request before, so that this process has
- * an exporter; fork: its parent has, and this is a worker. Prints the moment of the crash, on CLOCK_MONOTONIC.
+ * an exporter; fork: its parent has, and this is a worker; stopped: the parent is stopped meanwhile. Prints the moment of the crash, on CLOCK_MONOTONIC.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "crash_serve.h"
 #include <dlfcn.h>
 #include <link.h>
-#include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
 #define STAYS __asm__ volatile("" ::: "memory")
-#define REQUEST "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
-#define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define IS(x) (strcmp(lock, x) == 0)
 
 static int *volatile null;
@@ -92,39 +89,16 @@ KEEP static void act(const char *lock, const char *plugin)
 	fault();
 }
 
-static int has_exporter(void)
+static int state_of(pid_t pid)
 {
-	DIR *d = opendir("/proc/self/task");
-	int found = 0;
-	for (struct dirent *e; (e = readdir(d)) && !found;) {
-		char path[300], name[32] = "";
-		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-		FILE *f = fopen(path, "r");
-		if (f) {
-			found = fgets(name, sizeof name, f) && strcmp(name, "remora\n") == 0;
-			fclose(f);
-		}
-	}
-	closedir(d);
-	return found;
-}
-
-/* One request of our own; both ends stay open. */
-static void serve(int l)
-{
-	struct sockaddr_in at;
-	socklen_t n = sizeof at;
-	char buf[256];
-	int c = socket(AF_INET, SOCK_STREAM, 0);
-	getsockname(l, (struct sockaddr *)&at, &n);
-	if (connect(c, (struct sockaddr *)&at, n) != 0 || send(c, REQUEST, sizeof REQUEST - 1, 0) < 0)
-		_exit(96);
-	int s = accept(l, NULL, NULL);
-	if (recv(s, buf, sizeof buf, 0) <= 0 || send(s, ANSWER, sizeof ANSWER - 1, 0) < 0 || recv(c, buf, sizeof buf, 0) <= 0)
-		_exit(95);
-	if (getenv("LD_PRELOAD"))
-		for (int i = 0; i < 1000 && !has_exporter(); i++)
-			usleep(10000);
+	char path[64], line[256] = "";
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	FILE *f = fopen(path, "r");
+	if (f && fgets(line, sizeof line, f) && strrchr(line, ')'))
+		line[0] = strrchr(line, ')')[2];
+	if (f)
+		fclose(f);
+	return line[0];
 }
 
 int main(int argc, char **argv)
@@ -134,24 +108,24 @@ int main(int argc, char **argv)
 	pid_t child = 0;
 	pthread_t t;
 	alarm(60);
-	if (strcmp(mode, "plain") != 0) {
-		struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-		l = socket(AF_INET, SOCK_STREAM, 0);
-		if (bind(l, (struct sockaddr *)&at, sizeof at) != 0 || listen(l, 8) != 0)
-			return 97;
-	}
-	if (strcmp(mode, "fork") == 0) {
+	if (strcmp(mode, "plain") != 0)
+		l = listener();
+	if (strcmp(mode, "fork") == 0 || strcmp(mode, "stopped") == 0) {
 		char c;
 		if (pipe(go) != 0 || (child = fork()) < 0)
 			return 98;
 		if (child == 0 && read(go[0], &c, 1) != 1)
 			return 94;
+		while (child == 0 && strcmp(mode, "stopped") == 0 && state_of(getppid()) != 'T')
+			usleep(1000);
 	}
 	if (child || strcmp(mode, "serve") == 0)
-		serve(l);
+		serve(l, 1);
 	if (child) {
 		if (write(go[1], "x", 1) != 1)
 			return 93;
+		if (strcmp(mode, "stopped") == 0)
+			raise(SIGSTOP);
 		waitpid(child, &status, 0);
 		say("ended", now());
 		say("signal", WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status));
