@@ -22,6 +22,12 @@ ifeq ($(CXX),g++)
 CXX = $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 Q := $(if $(filter 0,$(V)),@)
+# DIST=1 is for `make dist` alone: zig for glibc 2.17, all libraries from source.
+DIST =
+ifneq ($(DIST),)
+CC := scripts/dist-cc
+endif
+LD = $(if $(DIST),scripts/dist-ld,$(CC))
 say = @echo "  $(1)	$(patsubst $(O)/%,%,$@)"
 
 MAKEFLAGS += --no-builtin-rules
@@ -59,10 +65,11 @@ HOST_SRC := $(wildcard tests/hosts/*.c tests/hosts/*.cc)
 
 # ---------------------------------------------------------------- Flags
 
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+# zig's clang is newer than those that `make check` asks, with warnings of its own.
+WARN := $(if $(DIST),-w,-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes)
 OPT := $(if $(DEBUG),-O0 -g3 -DREMORA_DEBUG,-O2 -g)
 BASE := -std=gnu17 -D_GNU_SOURCE $(WARN) -I. -Ishim -I$(O)/gen -ffunction-sections -fdata-sections
-DEPS := build/deps
+DEPS := build/$(if $(DIST),dist-)deps
 
 # _FORTIFY_SOURCE would bring symbols newer than glibc 2.17 and functions that abort.
 SHARED := $(OPT) -fPIC -fvisibility=hidden -U_FORTIFY_SOURCE
@@ -76,7 +83,7 @@ SHIM_LDFLAGS := -shared -static-libgcc $(LINK) -Wl,-soname,libremora.so -Wl,-z,i
 EXPORT_LDFLAGS := -shared -static-libgcc $(LINK) -Wl,-soname,libremora-export.so -Wl,-Bsymbolic -Wl,--exclude-libs,ALL
 
 # Everything static; what is listed here must be PIC.
-DEPS_LIBS := -Wl,--start-group $(DEPS)/lib/libcurl.a $(DEPS)/lib/libcjson.a \
+DEPS_LIBS := -L$(DEPS)/lib -Wl,--start-group $(DEPS)/lib/libcurl.a $(DEPS)/lib/libcjson.a \
 	$(DEPS)/lib/libunwind-x86_64.a $(DEPS)/lib/libdw.a $(DEPS)/lib/libelf.a $(DEPS)/lib/libeu.a -l:libiberty.a \
 	-l:libcares.a -l:libssl.a -l:libcrypto.a -l:libz.a -Wl,--end-group
 
@@ -88,7 +95,7 @@ flavour = $(subst $(comma),-,$(1))
 
 # Not one of the objects is out of date because this ran: always "order-only" (behind a bar).
 setup:
-	@scripts/setup build
+	@scripts/setup $(if $(DIST),dist,build)
 
 # Rewritten only when they change, so what depends on them is rebuilt then and only then.
 update = if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
@@ -143,11 +150,11 @@ $(O)/remora.map: $(O)/gen/exports
 
 $(O)/libremora.so: $(SHIM_OBJ) $(O)/remora.map
 	$(call say,LD)
-	$(Q)$(CC) $(SHIM_LDFLAGS) -Wl,--version-script=$(O)/remora.map -o $@ $(SHIM_OBJ)
+	$(Q)$(LD) $(SHIM_LDFLAGS) -Wl,--version-script=$(O)/remora.map -o $@ $(SHIM_OBJ)
 
 $(O)/libremora-export.so: $(EXPORT_OBJ) exporters/export.map
 	$(call say,LD)
-	$(Q)$(CC) $(EXPORT_LDFLAGS) -Wl,--version-script=exporters/export.map -o $@ $(EXPORT_OBJ) $(DEPS_LIBS)
+	$(Q)$(LD) $(EXPORT_LDFLAGS) -Wl,--version-script=exporters/export.map -o $@ $(EXPORT_OBJ) $(DEPS_LIBS)
 
 $(O)/remora: $(CLI_OBJ)
 	$(call say,LD)
