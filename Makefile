@@ -1,6 +1,8 @@
 # make             the three artifacts: build/libremora.so, build/libremora-export.so, build/remora
 # make test        everything that CI runs (.ci/run); also: make unit, make e2e
 # make demo check fuzz bench install uninstall clean distclean
+# make dist        build/dist/remora-VERSION-x86_64.tar.gz, for any glibc from 2.17 on (7 to 10 minutes the first time)
+# make dist-test   and all end-to-end tests with that, in an old Debian too; make reference: the reference stack, no docker
 #
 # O=DIR            build somewhere else             CC=clang     the other compiler
 # DEBUG=1          -O0 and live asserts             V=1          show the commands
@@ -37,7 +39,8 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all test unit e2e demo check check-compat fuzz bench install uninstall clean distclean setup tests-build FORCE
+.PHONY: all test unit e2e demo check check-compat fuzz bench install uninstall clean distclean setup tests-build FORCE \
+	dist dist-test reference
 
 all: artifacts
 .PHONY: artifacts
@@ -255,6 +258,26 @@ fuzz:
 fuzzers: $(FUZZ_SRC:tests/fuzz/%.c=$(O)/tests/libfuzzer/%)
 $(foreach s,$(FUZZ_SRC),$(eval $(call test_rule,libfuzzer,$(SAN),-fsanitize=fuzzer,$(s))))
 
+# ---------------------------------------------------------------- The archive for other systems, the reference stack
+
+dist:
+	@V='$(V)' scripts/dist
+
+# Apart from `make test`, because of the time: the archive, a Debian of old, and every end-to-end test with what is in it.
+dist-test: tests-build
+	@scripts/setup test
+	@scripts/setup reference
+	@V='$(V)' scripts/dist
+	@scripts/dist-root
+	@mkdir -p build/dist/test
+	@for f in libremora.so libremora-export.so remora; do ln -sfn ../remora/$$f build/dist/test/$$f; done
+	@for f in hosts tests; do ln -sfn '$(abspath $(O))'/$$f build/dist/test/$$f; done
+	@CC='$(CC)' O=build/dist/test scripts/run-tests tests/dist tests/e2e tests/harm tests/crash
+
+reference: artifacts
+	@scripts/setup reference
+	@O='$(O)' scripts/reference
+
 # ---------------------------------------------------------------- Installation
 
 # The launcher finds the libraries in ../lib/remora, seen from itself.
@@ -268,9 +291,9 @@ uninstall:
 		'$(DESTDIR)$(PREFIX)/bin/remora'
 	-rmdir '$(DESTDIR)$(PREFIX)/lib/remora'
 
-# clean keeps what takes minutes or the network: dependencies, Python packages, the collector.
+# clean keeps what takes minutes or the network: dependencies, Python packages, the collector, the old root.
 clean:
-	rm -rf $(O)/obj $(O)/gen $(O)/tests $(O)/hosts $(O)/libfuzzer $(O)/check $(O)/corpus $(O)/glibc217 \
+	rm -rf $(O)/obj $(O)/gen $(O)/tests $(O)/hosts $(O)/libfuzzer $(O)/check $(O)/corpus $(O)/glibc217 $(O)/dist \
 		$(O)/libremora.so $(O)/libremora-export.so $(O)/remora $(O)/remora.map
 
 distclean: clean
