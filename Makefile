@@ -1,6 +1,8 @@
 # make             the three artifacts: build/libremora.so, build/libremora-export.so, build/remora
 # make test        everything that CI runs (.ci/run); also: make unit, make e2e
 # make demo check fuzz bench install uninstall clean distclean
+# make dist        build/dist/remora-VERSION-x86_64.tar.gz, for any glibc from 2.17 on (7 to 10 minutes the first time)
+# make dist-test   and all end-to-end tests with that, in an old Debian too; make reference: the reference stack, no docker
 #
 # O=DIR            build somewhere else             CC=clang     the other compiler
 # DEBUG=1          -O0 and live asserts             V=1          show the commands
@@ -22,6 +24,12 @@ ifeq ($(CXX),g++)
 CXX = $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 Q := $(if $(filter 0,$(V)),@)
+# DIST=1 is for `make dist` alone: zig for glibc 2.17, all libraries from source.
+DIST =
+ifneq ($(DIST),)
+CC := scripts/dist-cc
+endif
+LD = $(if $(DIST),scripts/dist-ld,$(CC))
 say = @echo "  $(1)	$(patsubst $(O)/%,%,$@)"
 
 MAKEFLAGS += --no-builtin-rules
@@ -31,7 +39,8 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all test unit e2e demo check check-compat fuzz bench install uninstall clean distclean setup tests-build FORCE
+.PHONY: all test unit e2e demo check check-compat fuzz bench install uninstall clean distclean setup tests-build FORCE \
+	dist dist-test reference
 
 all: artifacts
 .PHONY: artifacts
@@ -59,10 +68,11 @@ HOST_SRC := $(wildcard tests/hosts/*.c tests/hosts/*.cc)
 
 # ---------------------------------------------------------------- Flags
 
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+# zig's clang is newer than those that `make check` asks, with warnings of its own.
+WARN := $(if $(DIST),-w,-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes)
 OPT := $(if $(DEBUG),-O0 -g3 -DREMORA_DEBUG,-O2 -g)
 BASE := -std=gnu17 -D_GNU_SOURCE $(WARN) -I. -Ishim -I$(O)/gen -ffunction-sections -fdata-sections
-DEPS := build/deps
+DEPS := build/$(if $(DIST),dist-)deps
 
 # _FORTIFY_SOURCE would bring symbols newer than glibc 2.17 and functions that abort.
 SHARED := $(OPT) -fPIC -fvisibility=hidden -U_FORTIFY_SOURCE
@@ -76,7 +86,7 @@ SHIM_LDFLAGS := -shared -static-libgcc $(LINK) -Wl,-soname,libremora.so -Wl,-z,i
 EXPORT_LDFLAGS := -shared -static-libgcc $(LINK) -Wl,-soname,libremora-export.so -Wl,-Bsymbolic -Wl,--exclude-libs,ALL
 
 # Everything static; what is listed here must be PIC.
-DEPS_LIBS := -Wl,--start-group $(DEPS)/lib/libcurl.a $(DEPS)/lib/libcjson.a \
+DEPS_LIBS := -L$(DEPS)/lib -Wl,--start-group $(DEPS)/lib/libcurl.a $(DEPS)/lib/libcjson.a \
 	$(DEPS)/lib/libunwind-x86_64.a $(DEPS)/lib/libdw.a $(DEPS)/lib/libelf.a $(DEPS)/lib/libeu.a -l:libiberty.a \
 	-l:libcares.a -l:libssl.a -l:libcrypto.a -l:libz.a -Wl,--end-group
 
@@ -88,7 +98,7 @@ flavour = $(subst $(comma),-,$(1))
 
 # Not one of the objects is out of date because this ran: always "order-only" (behind a bar).
 setup:
-	@scripts/setup build
+	@scripts/setup $(if $(DIST),dist,build)
 
 # Rewritten only when they change, so what depends on them is rebuilt then and only then.
 update = if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
@@ -143,11 +153,11 @@ $(O)/remora.map: $(O)/gen/exports
 
 $(O)/libremora.so: $(SHIM_OBJ) $(O)/remora.map
 	$(call say,LD)
-	$(Q)$(CC) $(SHIM_LDFLAGS) -Wl,--version-script=$(O)/remora.map -o $@ $(SHIM_OBJ)
+	$(Q)$(LD) $(SHIM_LDFLAGS) -Wl,--version-script=$(O)/remora.map -o $@ $(SHIM_OBJ)
 
 $(O)/libremora-export.so: $(EXPORT_OBJ) exporters/export.map
 	$(call say,LD)
-	$(Q)$(CC) $(EXPORT_LDFLAGS) -Wl,--version-script=exporters/export.map -o $@ $(EXPORT_OBJ) $(DEPS_LIBS)
+	$(Q)$(LD) $(EXPORT_LDFLAGS) -Wl,--version-script=exporters/export.map -o $@ $(EXPORT_OBJ) $(DEPS_LIBS)
 
 $(O)/remora: $(CLI_OBJ)
 	$(call say,LD)
@@ -248,6 +258,26 @@ fuzz:
 fuzzers: $(FUZZ_SRC:tests/fuzz/%.c=$(O)/tests/libfuzzer/%)
 $(foreach s,$(FUZZ_SRC),$(eval $(call test_rule,libfuzzer,$(SAN),-fsanitize=fuzzer,$(s))))
 
+# ---------------------------------------------------------------- The archive for other systems, the reference stack
+
+dist:
+	@V='$(V)' scripts/dist
+
+# Apart from `make test`, because of the time: the archive, a Debian of old, and every end-to-end test with what is in it.
+dist-test: tests-build
+	@scripts/setup test
+	@scripts/setup reference
+	@V='$(V)' scripts/dist
+	@scripts/dist-root
+	@mkdir -p build/dist/test
+	@for f in libremora.so libremora-export.so remora; do ln -sfn ../remora/$$f build/dist/test/$$f; done
+	@for f in hosts tests; do ln -sfn '$(abspath $(O))'/$$f build/dist/test/$$f; done
+	@CC='$(CC)' O=build/dist/test scripts/run-tests tests/dist tests/e2e tests/harm tests/crash
+
+reference: artifacts
+	@scripts/setup reference
+	@O='$(O)' scripts/reference
+
 # ---------------------------------------------------------------- Installation
 
 # The launcher finds the libraries in ../lib/remora, seen from itself.
@@ -261,9 +291,9 @@ uninstall:
 		'$(DESTDIR)$(PREFIX)/bin/remora'
 	-rmdir '$(DESTDIR)$(PREFIX)/lib/remora'
 
-# clean keeps what takes minutes or the network: dependencies, Python packages, the collector.
+# clean keeps what takes minutes or the network: dependencies, Python packages, the collector, the old root.
 clean:
-	rm -rf $(O)/obj $(O)/gen $(O)/tests $(O)/hosts $(O)/libfuzzer $(O)/check $(O)/corpus $(O)/glibc217 \
+	rm -rf $(O)/obj $(O)/gen $(O)/tests $(O)/hosts $(O)/libfuzzer $(O)/check $(O)/corpus $(O)/glibc217 $(O)/dist \
 		$(O)/libremora.so $(O)/libremora-export.so $(O)/remora $(O)/remora.map
 
 distclean: clean

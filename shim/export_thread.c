@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include "base/stderr.h"
 #include "exporters/abi.h"
+#include "hooks/elf_next.h"
 #include "hooks/guard.h"
 #include "hooks/real.h"
 #include "span/process.h"
@@ -487,22 +488,23 @@ void export_thread_init(void)
 {
 	static const char name[] = "libremora-export.so";
 	Dl_info info;
-	if (!dladdr || !dladdr((void *)export_thread_init, &info) || !info.dli_fname)
+	const char *path = dladdr && dladdr((void *)export_thread_init, &info) ? info.dli_fname : elf_own_path();
+	if (!path)
 		return;
-	size_t n = 0, len = strlen(info.dli_fname);
-	if (info.dli_fname[0] != '/') {
+	size_t n = 0, len;
+	if (path[0] != '/') {
 		long r = sys3(SYS_getcwd, library, sizeof library, 0);
 		if (r <= 1)
 			return;
 		n = (size_t)r - 1;
 		library[n++] = '/';
 	}
-	const char *slash = strrchr(info.dli_fname, '/');
-	len = slash ? (size_t)(slash + 1 - info.dli_fname) : 0;
+	const char *slash = strrchr(path, '/');
+	len = slash ? (size_t)(slash + 1 - path) : 0;
 	if (n + len + sizeof name > sizeof library) {
 		library[0] = 0;
 		return;
 	}
-	memcpy(library + n, info.dli_fname, len);
+	memcpy(library + n, path, len);
 	memcpy(library + n + len, name, sizeof name);
 }

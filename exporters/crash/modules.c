@@ -7,10 +7,14 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAPS_TEXT (16 << 20)
 #define PAGE 4096u
+#ifndef MFD_CLOEXEC /* glibc 2.27 */
+#define MFD_CLOEXEC 1u
+#endif
 
 static uint64_t hex(const char **s)
 {
@@ -225,7 +229,7 @@ static int open_vdso(void)
 		return -1;
 	const Elf64_Ehdr *h = (const Elf64_Ehdr *)p;
 	size_t n = h->e_shoff + (size_t)h->e_shnum * h->e_shentsize;
-	int fd = n <= 16 * PAGE ? memfd_create("remora-vdso", MFD_CLOEXEC) : -1;
+	int fd = n <= 16 * PAGE ? (int)syscall(SYS_memfd_create, "remora-vdso", MFD_CLOEXEC) : -1;
 	if (fd >= 0 && write(fd, p, n) != (ssize_t)n) {
 		close(fd);
 		fd = -1;

@@ -64,24 +64,45 @@ static void *look(const struct dl_phdr_info *o, const ElfW(Dyn) *d, const struct
 	}
 }
 
+static bool is_ours(const struct dl_phdr_info *o)
+{
+	uintptr_t here = (uintptr_t)elf_next;
+	for (int i = 0; i < o->dlpi_phnum; i++) {
+		const ElfW(Phdr) *h = &o->dlpi_phdr[i];
+		if (h->p_type == PT_LOAD && here - (o->dlpi_addr + h->p_vaddr) < h->p_memsz)
+			return true;
+	}
+	return false;
+}
+
 static int visit(struct dl_phdr_info *o, size_t size, void *arg)
 {
 	struct search *s = arg;
 	const ElfW(Dyn) *dynamic = NULL;
-	uintptr_t here = (uintptr_t)elf_next;
-	bool ours = false;
 	(void)size;
-	for (int i = 0; i < o->dlpi_phnum; i++) {
-		const ElfW(Phdr) *h = &o->dlpi_phdr[i];
-		if (h->p_type == PT_DYNAMIC)
-			dynamic = (const void *)(o->dlpi_addr + h->p_vaddr);
-		if (h->p_type == PT_LOAD && here - (o->dlpi_addr + h->p_vaddr) < h->p_memsz)
-			ours = true;
-	}
+	for (int i = 0; i < o->dlpi_phnum; i++)
+		if (o->dlpi_phdr[i].p_type == PT_DYNAMIC)
+			dynamic = (const void *)(o->dlpi_addr + o->dlpi_phdr[i].p_vaddr);
 	if (s->behind_us && dynamic)
 		s->found = look(o, dynamic, s);
-	s->behind_us |= ours;
+	s->behind_us |= is_ours(o);
 	return s->found != NULL;
+}
+
+static int note_path(struct dl_phdr_info *o, size_t size, void *path)
+{
+	(void)size;
+	if (!is_ours(o))
+		return 0;
+	*(const char **)path = o->dlpi_name;
+	return 1;
+}
+
+const char *elf_own_path(void)
+{
+	const char *path = NULL;
+	dl_iterate_phdr(note_path, &path);
+	return path;
 }
 
 void *elf_next(const char *name)
