@@ -55,6 +55,9 @@ struct crash_first { /* a fault that a handler of the program's got: should it g
 struct crash_self { /* of each thread */
 	struct crash_alt *alt; /* NULL = none of ours */
 	bool no_room; /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
+	bool capturing; /* a fault now is ours */
+	uintptr_t under, over; /* a handler runs on the alternate stack at `over`: where the thread's own stack was left */
+	size_t over_size;
 	struct crash_first first;
 };
 extern __thread struct crash_self crash_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -89,6 +92,7 @@ struct crash_cause {
 	const siginfo_t *info;
 	const greg_t *regs;
 	bool on_alt, forked, vforked;
+	uintptr_t under; /* the thread's own stack pointer, if it crashed in a handler on an alternate stack; else 0 */
 };
 struct crash_file {
 	int fd;
@@ -98,9 +102,11 @@ struct crash_file {
 	uint64_t at, limit;
 };
 extern struct crash_file crash_file;
-bool crash_save_begin(const struct crash_cause *c); /* opens the file, writes head, registers, stack */
-void crash_save_rest(void);                         /* maps, build ids, description */
-void crash_save_end(void);                          /* `done` */
+void crash_save_begin(const struct crash_cause *c);   /* opens the file (fd -1: there is none), writes head, registers, stack */
+void crash_save_context(const struct crash_cause *c); /* which request */
+void crash_save_modules(const struct crash_cause *c); /* maps, build ids, the far end of the stack */
+void crash_save_process(const struct crash_cause *c); /* description, abort message */
+void crash_save_end(void);                            /* `done` */
 void crash_save_flags(uint32_t flags);
 void crash_regs(uint64_t out[CR_REGS], const greg_t *g);
 void crash_put(enum crash_section_type type, int tid, uint64_t addr, const void *p, size_t n);

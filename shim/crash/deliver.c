@@ -203,9 +203,10 @@ void crash_deliver(void)
 	bool in_child = pid != process.pid;
 	if (first && !config.crash_wait_set)
 		end = start + 10000000000u;
-	if (!in_child)
+	bool hurt = crash_file.head.flags & CRASH_NESTED; /* the arena may be what faulted */
+	if (!in_child && !hurt)
 		span_crashed(crash_file.head.signo);
-	struct arena *a = in_child ? NULL : process_arena_found();
+	struct arena *a = in_child || hurt ? NULL : process_arena_found();
 	bool alive = a && arena_lease_alive(a);
 	bool own = alive && atomic_load(&a->lease_pid) == process.pid;
 	crash_text(crash_text(taken, crash_file.path) - (sizeof CRASH_SUFFIX - 1), CRASH_TAKEN);
