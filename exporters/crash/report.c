@@ -366,7 +366,7 @@ static void fill_in(struct making *k, const struct crash_report_opts *o)
 	for (size_t i = 0, b = 0; i < 36; i++, b += shape[i - 1] == 'x')
 		r->uuid[i] = shape[i] == '-' ? '-' : digits[h->uuid[b / 2] >> (b % 2 ? 0 : 4) & 15];
 	r->level = "critical";
-	r->complete = k->file.complete;
+	r->complete = k->file.complete && !(h->flags & CRASH_NESTED);
 	r->fatal = true;
 	r->abort_msg = text_part(k, CRASH_SEC_ABORT_MSG);
 	r->unwind = ends[k->threads[0].u.end];

@@ -74,7 +74,7 @@ struct report {
 	} * modules;
 	const char *const *process; /* NAME=VALUE strings of the process' description, NULL-terminated */
 	const char *text;           /* a gdb-like trace of all of it, for exception.stacktrace and for people */
-	bool complete;              /* the crash file was whole */
+	bool complete;              /* the crash file was whole, and nothing faulted in its making */
 	struct report_mem *mem;     /* private: what report_alloc gave */
 };
 

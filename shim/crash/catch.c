@@ -58,7 +58,7 @@ static bool is_echo(int sig, const siginfo_t *info, int pid)
 
 static void threads(const struct crash_cause *c)
 {
-	if (!c->vforked)
+	if (!c->vforked && !(crash_self.own && crash_file.in_export)) /* the program lives on */
 		crash_threads_save(mono_ns() + 200000000u);
 }
 
@@ -159,8 +159,9 @@ void crash_catch(int sig, siginfo_t *info, void *uc)
 				crash_on_stack(stack + STACK, capture_elsewhere, sig, info, uc);
 			}
 		}
-		if (vforked)
+		if (vforked || (s->own && crash_file.in_export))
 			atomic_store(&owner, 0);
+		crash_own_end();
 		die(sig, info);
 		return;
 	}

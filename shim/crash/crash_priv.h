@@ -56,6 +56,7 @@ struct crash_self { /* of each thread */
 	struct crash_alt *alt; /* NULL = none of ours */
 	bool no_room; /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
 	bool capturing; /* a fault now is ours */
+	bool own; /* our own thread */
 	uintptr_t under, over; /* a handler runs on the alternate stack at `over`: where the thread's own stack was left */
 	size_t over_size;
 	struct crash_first first;
@@ -76,6 +77,7 @@ void crash_default(int sig); /* the kernel's SIG_DFL, whatever the table says */
 
 /* altstack.c */
 void crash_alt_init(void);
+bool crash_alt_use(const struct crash_alt *a);
 static inline bool crash_on_alt(const struct crash_self *s, uintptr_t sp)
 {
 	return s->alt && sp - (uintptr_t)s->alt->base < s->alt->size;
@@ -85,6 +87,10 @@ static inline bool crash_on_alt(const struct crash_self *s, uintptr_t sp)
 void crash_catch(int sig, siginfo_t *info, void *uc);
 /* Will the instruction fault again when the handler returns? */
 bool crash_hardware(int sig, const siginfo_t *info);
+
+/* own.c */
+void crash_own_signal(int sig, siginfo_t *info, void *uc);
+void crash_own_end(void); /* does not come back where our own thread was captured and the process can live on */
 
 /* save.c: the file */
 struct crash_cause {
@@ -96,7 +102,7 @@ struct crash_cause {
 };
 struct crash_file {
 	int fd;
-	bool named;
+	bool named, in_export; /* in_export: RIP lies in libremora-export.so */
 	char path[384];
 	struct crash_head head;
 	uint64_t at, limit;

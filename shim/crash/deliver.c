@@ -203,7 +203,8 @@ void crash_deliver(void)
 	bool in_child = pid != process.pid;
 	if (first && !config.crash_wait_set)
 		end = start + 10000000000u;
-	bool hurt = crash_file.head.flags & CRASH_NESTED; /* the arena may be what faulted */
+	/* The arena may be what faulted; where it was our own thread, no exporter is left to tell, and no request ends. */
+	bool hurt = (crash_file.head.flags & CRASH_NESTED) || crash_self.own;
 	if (!in_child && !hurt)
 		span_crashed(crash_file.head.signo);
 	struct arena *a = in_child || hurt ? NULL : process_arena_found();

@@ -262,6 +262,7 @@ void crash_save_begin(const struct crash_cause *c)
 	struct crash_head *h = &crash_file.head;
 	int pid = sys_getpid();
 	crash_file.fd = -1;
+	crash_file.in_export = false;
 	make_room();
 	uint64_t start = proc_start_time(pid);
 	fill_head(c, start);
@@ -411,6 +412,9 @@ static void take_map(const char *line)
 		return;
 	look_for_stack(&m, &stacks[0]);
 	look_for_stack(&m, &stacks[1]);
+	uint64_t ip = crash_file.head.regs[CR_RIP];
+	if (ip >= m.lo && ip < m.hi && strstr(line, "/libremora-export.so"))
+		crash_file.in_export = true;
 	if (m.path && m.offset == 0 && m.readable)
 		add_build_id(m.lo, m.hi);
 }

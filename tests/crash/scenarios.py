@@ -226,11 +226,13 @@ class Scenario:
     from gdb that is explained where it stands."""
 
     def __init__(self, number, *want, exe="crash_c", args=(), env=None, n=None, first=False, core=True, gdb=True, look=None,
-                 wrap=(), flush=False, frames=(), lib=None, why=None):
+                 wrap=(), flush=False, frames=(), lib=None, why=None,
+                 box=None, partial=False, warns=False):
         self.number, self.want, self.exe, self.args, self.env = number, want, exe, list(args), env or {}
         self.n = (1 if want else 0) if n is None else n
         self.first, self.core, self.gdb, self.look, self.wrap, self.flush = first, core, gdb, look, list(wrap), flush
-        self.frames, self.lib, self.why = frames, lib, why or {}
+        self.frames, self.lib, self.why, self.box, self.partial = frames, lib, why or {}, box, partial
+        self.warns = warns
 
 
 class Bench:
@@ -298,7 +300,9 @@ class Bench:
             rollbar = box.keep(Rollbar())
             env = {"REMORA_STATE_DIR": os.path.join(box.dir, "state"), "REMORA_RUNTIME_DIR": box.runtime,
                    "ROLLBAR_ACCESS_TOKEN": TOKEN, "ROLLBAR_ENDPOINT": rollbar.url}
-            plain = box.run(argv, traced=False, env=s.env)
+            if s.box:
+                s.box(box)
+            plain = box.run(argv, traced=False, env={"REMORA_RUNTIME_DIR": box.runtime, **s.env})
             plain_core = self._core(box)
             shutil.rmtree(os.path.join(box.dir, "data"), ignore_errors=True)
             begin = time.monotonic()
@@ -324,20 +328,22 @@ class Bench:
                 gdbs = self.gdb.ask(exe=exe, core=core), self.gdb.ask(exe=exe, core=plain_core)
             elif s.core and not self.has_cores and s.gdb and s.n and not s.wrap and shutil.which("gdb"):
                 gdbs = self.gdb.ask(exe=exe, args=s.args or [name], cwd=box.dir), None
-            return plain, traced, reports, gdbs, bool(core), bool(plain_core), seconds, files
+            return plain, traced, reports, gdbs, bool(core), bool(plain_core), seconds, files, box.recv.spans()
 
     def check(self, name):
         s = self.table[name]
-        plain, traced, reports, gdbs, core, plain_core, seconds, files = self.runs[name].result()
+        plain, traced, reports, gdbs, core, plain_core, seconds, files, spans = self.runs[name].result()
         equal(traced.rc, plain.rc, "exit status, stderr %r" % traced.err[-200:])
         equal(traced.out, plain.out, "stdout")
-        equal(traced.err, plain.err, "stderr")
+        ours = b"".join(l for l in traced.err.splitlines(True) if s.warns and l.startswith(b"remora: "))
+        check(bool(ours) == s.warns, "remora's own line: %r" % traced.err)
+        equal(traced.err.replace(ours, b""), plain.err, "stderr")
         equal(len(reports), s.n, "reports (%r)" % [r.title for r in reports])
         equal(core, plain_core, "core")
         for r, w in zip(reports, s.want):
             self._look(name, s, r, w)
         if s.look:
-            s.look(reports, self.build, dict(seconds=seconds, files=files, plain=plain, traced=traced, exe=self.exes[s.exe]))
+            s.look(reports, self.build, dict(seconds=seconds, files=files, spans=spans, plain=plain, traced=traced, exe=self.exes[s.exe]))
         if gdbs:
             self._gdb(name, s, reports, gdbs)
 
@@ -354,7 +360,7 @@ class Bench:
         check(any(m["path"] == exe and m["build_id"] == named(exe) for m in r.custom["modules"]), "the program's build-id")
         check(any(m["path"].endswith("libc.so.6") and m.get("build_id") for m in r.custom["modules"]), "libc's build-id")
         check(r.thread["tid"] == r.custom["tid"] and r.custom["registers"]["rip"], "thread and registers")
-        check(not r.custom.get("incomplete"), "incomplete")
+        equal(r.custom.get("incomplete", False), s.partial, "incomplete")
         if self.build == "stripped":
             mine = [f for f in r.frames if f.module == exe]
             for f in mine:
