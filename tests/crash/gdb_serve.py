@@ -1,6 +1,6 @@
 """Runs inside gdb (gdb -x): for each line of JSON on stdin, the frames and the siginfo of a core, as a line of JSON.
 
-{"exe": PATH, "core": PATH}; or {"exe": PATH, "args": [..], "cwd": PATH}: the program is run to its first fatal signal.
+{"exe": PATH, "core": PATH}; or {"exe": PATH, "args": [..], "cwd": PATH, "env": {}}: the program is run to its first fatal signal.
 """
 import json
 import re
@@ -47,8 +47,11 @@ def answer(want):
         gdb.execute("core-file " + shlex.quote(want["core"]), to_string=True)
     else:
         gdb.execute("cd " + shlex.quote(want["cwd"]), to_string=True)
-        gdb.execute("set args " + " ".join(shlex.quote(a) for a in want["args"]), to_string=True)
-        gdb.execute("run >/dev/null 2>&1", to_string=True)
+        gdb.execute("set args " + " ".join(shlex.quote(a) for a in want["args"]) + " >/dev/null 2>&1", to_string=True)
+        gdb.execute("set follow-fork-mode " + ("child" if want["args"][0].endswith("_child") else "parent"), to_string=True)
+        for name, val in want["env"].items():
+            gdb.execute("set environment %s %s" % (name, val), to_string=True)
+        gdb.execute("run", to_string=True)
     out = {"frames": frames(), "signo": value("$_siginfo.si_signo"), "code": value("$_siginfo.si_code"),
            "addr": value("$_siginfo._sifields._sigfault.si_addr"), "sender": value("$_siginfo._sifields._kill.si_pid"),
            "pid": gdb.selected_inferior().pid, "threads": len(gdb.selected_inferior().threads())}
@@ -56,6 +59,8 @@ def answer(want):
         gdb.execute("core-file", to_string=True)
     else:
         gdb.execute("kill", to_string=True)
+        for name in want["env"]:
+            gdb.execute("unset environment " + name, to_string=True)
     return out
 
 

@@ -132,7 +132,8 @@ def told_first(r, build, more):
 
 
 def in_time(reports, build, more):
-    check(more["seconds"] < 2 * PATIENCE, "%.2f s" % more["seconds"])
+    """Within a second of what a null write takes, whose report needs no lock."""
+    check(more["seconds"] < more["usual"] + PATIENCE, "%.2f s; usual are %.2f s" % (more["seconds"], more["usual"]))
 
 
 # gdb 13 takes only lines that are marked as statements: for the call in parse_order.cold it names a destructor of libstdc++
@@ -165,7 +166,7 @@ SCENARIOS = {
                                    frames=("malloc", "break_top", "main"),
                                    look=both_of(title("break_top"), says(message=r"malloc\(\): corrupted top size"), threads(2), in_time)),
     "heap_all": Scenario(15, (SEGV, MAPERR, "0x0"), frames=CHAIN, look=in_time),
-    "smash": Scenario(16, (SEGV, None), frames=(), look=smashed),
+    "smash": Scenario(16, (SEGV, None), frames=(), look=smashed, live=False),
     "sp16": Scenario(17, (SEGV, MAPERR), look=one_frame),
     "fpe": Scenario(18, (FPE, 1), frames=("main",), look=says(message="Integer divide by zero at 0x", description="Integer divide by zero")),
     "ud2": Scenario(19, (ILL, 2), frames=("main",), look=says(message="Illegal operand at 0x")),
@@ -175,7 +176,7 @@ SCENARIOS = {
     "sys": Scenario(21, (SYS, 1), frames=("main",), look=says(message="System call refused by seccomp")),
     "raise": Scenario(22, (SEGV, TKILL), frames=("raise", "main"), look=sender("the process itself")),
     "kill": Scenario(22, (SEGV, USER), frames=("kill", "main"), look=sender("the process itself")),
-    "other_kill": Scenario(23, (SEGV, USER), frames=("main",), look=sender("another process", True)),
+    "other_kill": Scenario(23, (SEGV, USER), frames=("main",), look=sender("another process", True), live=False),
     "crowd": Scenario(24, (SEGV, MAPERR, "0x0"), frames=("c", "b", "a", "crowd"), look=threads(8), core=False),
     "in_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=through_handler("raise", "main")),
     "in_alt_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=through_handler("raise", "main")),

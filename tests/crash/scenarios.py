@@ -51,7 +51,7 @@ def cores():
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     with open("/proc/sys/kernel/core_pattern") as f:
         plain = f.read().strip() == "core"
-    if plain and hard == resource.RLIM_INFINITY:
+    if plain and hard == resource.RLIM_INFINITY and not os.environ.get("NO_CORES"):     # set: as on such a machine
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
         return True
     return False
@@ -201,7 +201,7 @@ def compare_frames(ours, theirs, first_fault=False):
     gdbs = [f[1] for f in theirs if f[3] in ("", "tail")]
     if pcs != gdbs:
         return "addresses: ours %s, gdb's %s" % (["%s %#x" % (f.name, f.ip or 0) for f in ours][:12],
-                                                 ["%s %#x" % (f[0], f[1]) for f in theirs][:12])
+                                                 ["%s %#x" % (f[0], f[1] or 0) for f in theirs][:12])
     if mine != his:
         return "names: ours %r, gdb's %r" % (mine, his)
     lines = [(f.name, f.line, g[2]) for f, g in zip(ours, theirs) if f.line and g[2] and f.line != g[2]]
@@ -223,16 +223,16 @@ def core_told(said):
 class Scenario:
     """argv: of the program's arguments; exe: which; n: reports; first: see compare_frames; core: is there one to compare;
     look: what else must be there (a function of reports, build and what else is known); why: build to the kind of difference
-    from gdb that is explained where it stands."""
+    from gdb that is explained where it stands; live: can gdb stop where the core would be (it is asked where there are no cores)."""
 
     def __init__(self, number, *want, exe="crash_c", args=(), env=None, n=None, first=False, core=True, gdb=True, look=None,
                  wrap=(), flush=False, frames=(), lib=None, why=None,
-                 box=None, partial=False, warns=False):
+                 box=None, partial=False, warns=False, live=True):
         self.number, self.want, self.exe, self.args, self.env = number, want, exe, list(args), env or {}
         self.n = (1 if want else 0) if n is None else n
         self.first, self.core, self.gdb, self.look, self.wrap, self.flush = first, core, gdb, look, list(wrap), flush
         self.frames, self.lib, self.why, self.box, self.partial = frames, lib, why or {}, box, partial
-        self.warns = warns
+        self.warns, self.live = warns, live
 
 
 class Bench:
@@ -279,7 +279,9 @@ class Bench:
             return self._lib(source)
 
     def start(self, names):
-        for n in names:
+        """The first of the table is what others' time is compared with."""
+        self.usual = next(iter(self.table))
+        for n in dict.fromkeys([self.usual, *names]):
             self.runs[n] = self.pool.submit(self._run, n)
 
     def _core(self, box):
@@ -326,8 +328,8 @@ class Bench:
             gdbs = None
             if s.core and self.has_cores and core and plain_core:
                 gdbs = self.gdb.ask(exe=exe, core=core), self.gdb.ask(exe=exe, core=plain_core)
-            elif s.core and not self.has_cores and s.gdb and s.n and not s.wrap and shutil.which("gdb"):
-                gdbs = self.gdb.ask(exe=exe, args=s.args or [name], cwd=box.dir), None
+            elif s.core and s.live and not self.has_cores and s.gdb and s.n and not s.wrap and shutil.which("gdb"):
+                gdbs = self.gdb.ask(exe=exe, args=argv[1:], cwd=box.dir, env=s.env), None
             return plain, traced, reports, gdbs, bool(core), bool(plain_core), seconds, files, box.recv.spans()
 
     def check(self, name):
@@ -343,7 +345,7 @@ class Bench:
         for r, w in zip(reports, s.want):
             self._look(name, s, r, w)
         if s.look:
-            s.look(reports, self.build, dict(seconds=seconds, files=files, spans=spans, plain=plain, traced=traced, exe=self.exes[s.exe]))
+            s.look(reports, self.build, dict(seconds=seconds, usual=self.runs[self.usual].result()[6], files=files, spans=spans, plain=plain, traced=traced, exe=self.exes[s.exe]))
         if gdbs:
             self._gdb(name, s, reports, gdbs)
 
