@@ -223,16 +223,16 @@ def core_told(said):
 class Scenario:
     """argv: of the program's arguments; exe: which; n: reports; first: see compare_frames; core: is there one to compare;
     look: what else must be there (a function of reports, build and what else is known); why: build to the kind of difference
-    from gdb that is explained where it stands; live: can gdb stop where the core would be (it is asked where there are no cores)."""
+    from gdb that is explained where it stands; live: can gdb stop where the core would be (it is asked where there are no cores); extra: threads of ours."""
 
     def __init__(self, number, *want, exe="crash_c", args=(), env=None, n=None, first=False, core=True, gdb=True, look=None,
                  wrap=(), flush=False, frames=(), lib=None, why=None,
-                 box=None, partial=False, warns=False, live=True):
+                 box=None, partial=False, warns=False, live=True, extra=0):
         self.number, self.want, self.exe, self.args, self.env = number, want, exe, list(args), env or {}
         self.n = (1 if want else 0) if n is None else n
         self.first, self.core, self.gdb, self.look, self.wrap, self.flush = first, core, gdb, look, list(wrap), flush
         self.frames, self.lib, self.why, self.box, self.partial = frames, lib, why or {}, box, partial
-        self.warns, self.live = warns, live
+        self.warns, self.live, self.extra = warns, live, extra
 
 
 class Bench:
@@ -374,6 +374,7 @@ class Bench:
     def _gdb(self, name, s, reports, gdbs):
         live, plain = gdbs
         if plain:
+            live["threads"] -= s.extra
             a, b = core_told(live), core_told(plain)
             equal(a, b, "gdb of the two cores")
             self.pairs["cores equal"] += 1

@@ -21,7 +21,7 @@ def ours_told(r, build, more):
     equal((r.thread["name"], r.custom["unwind"]), ("remora", "dwarf"), "thread and unwinding")
 
 
-SERVED = dict(exe="crash_served", core=False)
+SERVED = dict(exe="crash_served", extra=1)
 FAULT = dict(frames=("fault", "main"), **SERVED)
 SCENARIOS = {
     "fault": Scenario(47, (SEGV, MAPERR, "0x0"), **FAULT, look=both_of(in_time, spans("GET"))),
@@ -29,7 +29,7 @@ SCENARIOS = {
                                    look=both_of(in_time, says(message=r"malloc\(\): corrupted top size"))),
     "in_malloc": Scenario(47, (SEGV, MAPERR, "0x0"), **FAULT, look=in_time),
     "in_curl": Scenario(47, (SEGV, MAPERR, "0x0"), args=["fault"], **FAULT, box=hanging, look=in_time),
-    "no_arena": Scenario(25, (SEGV, MAPERR, "0x0"), **FAULT, partial=True, look=in_time),
+    "no_arena": Scenario(25, (SEGV, MAPERR, "0x0"), **{**FAULT, "extra": 0}, partial=True, look=in_time),
     "ours_faults": Scenario(47, (SEGV, ACCERR), **SERVED, warns=True, look=both_of(ours_told, in_time)),
     "killed": Scenario(49, **SERVED),
 }
