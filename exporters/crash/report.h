@@ -22,6 +22,7 @@ struct report_frame {
 	const char *code;                     /* the source line; NULL */
 	const char *const *pre, *const *post; /* lines around it, NULL-terminated; NULL = none */
 	bool inlined;                         /* into the next frame */
+	bool unloaded;                        /* the module had been unloaded */
 	bool signal;                          /* <signal handler called> */
 	bool scanned;                         /* found by looking over the stack, not by unwinding: a guess */
 	bool in_app;                          /* not libc, loader, sanitizer or language runtime */

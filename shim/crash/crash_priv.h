@@ -121,6 +121,10 @@ void crash_put_memory(enum crash_section_type type, int tid, uint64_t from, uint
 char *crash_text(char *at, const char *s);
 char *crash_number(char *at, uint64_t n);
 
+/* The id of the ELF file whose beginning is mapped at lo; false: it has none. */
+bool crash_build_id(uint64_t lo, uint64_t hi, struct crash_build_id *out);
+void crash_put_unloaded(void); /* unloaded.c */
+
 /* threads.c */
 void crash_threads_save(uint64_t end_ns);
 void crash_thread_waits(int sig, const ucontext_t *uc); /* a second thread that crashed: it waits in catch.c */

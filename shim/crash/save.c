@@ -337,26 +337,24 @@ static bool find_note(const char *p, size_t n, struct crash_build_id *out)
 	return false;
 }
 
-/* The beginning of an ELF file is mapped at lo. */
-static void add_build_id(uint64_t lo, uint64_t hi)
+bool crash_build_id(uint64_t lo, uint64_t hi, struct crash_build_id *out)
 {
 	const char *base = (const char *)(uintptr_t)lo;
 	const Elf64_Ehdr *e = (const Elf64_Ehdr *)base;
-	if (n_ids == BUILD_IDS || hi - lo < PAGE || !readable(base, sizeof *e) || memcmp(e->e_ident, ELFMAG, SELFMAG) != 0 ||
+	if (hi - lo < PAGE || !readable(base, sizeof *e) || memcmp(e->e_ident, ELFMAG, SELFMAG) != 0 ||
 	    e->e_phentsize != sizeof(Elf64_Phdr) || e->e_phoff > PAGE - sizeof(Elf64_Phdr))
-		return;
+		return false;
 	const Elf64_Phdr *ph = (const Elf64_Phdr *)(base + e->e_phoff);
 	for (unsigned i = 0; i < e->e_phnum && e->e_phoff + (i + 1) * sizeof *ph <= PAGE; i++) {
 		if (ph[i].p_type != PT_NOTE || ph[i].p_offset > hi - lo || ph[i].p_filesz > hi - lo - ph[i].p_offset ||
 		    ph[i].p_filesz > PAGE)
 			continue;
 		const char *note = base + ph[i].p_offset;
-		ids[n_ids] = (struct crash_build_id){.base = lo};
-		if (readable(note, ph[i].p_filesz) && find_note(note, ph[i].p_filesz, &ids[n_ids])) {
-			n_ids++;
-			return;
-		}
+		*out = (struct crash_build_id){.base = lo};
+		if (readable(note, ph[i].p_filesz) && find_note(note, ph[i].p_filesz, out))
+			return true;
 	}
+	return false;
 }
 
 struct map {
@@ -416,7 +414,7 @@ static void take_map(const char *line)
 	if (ip >= m.lo && ip < m.hi && strstr(line, "/libremora-export.so"))
 		crash_file.in_export = true;
 	if (m.path && m.offset == 0 && m.readable)
-		add_build_id(m.lo, m.hi);
+		n_ids += n_ids < BUILD_IDS && crash_build_id(m.lo, m.hi, &ids[n_ids]);
 }
 
 static void put_maps(void)
@@ -498,6 +496,7 @@ void crash_save_modules(const struct crash_cause *c)
 	put_far_end(&stacks[1]);
 	write_head();
 	crash_put(CRASH_SEC_BUILD_IDS, 0, 0, ids, n_ids * sizeof ids[0]);
+	crash_put_unloaded();
 }
 
 void crash_save_process(const struct crash_cause *c)

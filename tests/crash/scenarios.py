@@ -88,7 +88,7 @@ Frame = collections.namedtuple("Frame", "ip name file line module offset build_i
 
 LINE = re.compile(r"#\d+ +(?P<scan>\? )?(?:0x(?P<ip>[0-9a-f]+) in )?(?P<name>.*?)(?: \(\))?"
                   r"(?: at (?P<file>[^:]+)(?::(?P<line>\d+))?"
-                  r"| from (?P<module>[^ ]*?)(?:\+0x(?P<offset>[0-9a-f]+)(?: \((?P<id>[0-9a-f]+)\))?)?)?(?P<inl> \(inlined\))?$")
+                  r"| from (?P<module>[^ ]*?)(?:\+0x(?P<offset>[0-9a-f]+)(?: \((?P<id>[0-9a-f]+)\))?)?)?(?: \(unloaded\))?(?P<inl> \(inlined\))?$")
 
 
 def frames_shown(text):
