@@ -1,6 +1,6 @@
 # make             the three artifacts: build/libremora.so, build/libremora-export.so, build/remora
 # make test        everything that CI runs (.ci/run); also: make unit, make e2e
-# make demo check fuzz bench install uninstall clean distclean
+# make demo check fuzz bench gdb-frames install uninstall clean distclean
 # make dist        build/dist/remora-VERSION-x86_64.tar.gz, for any glibc from 2.17 on (7 to 10 minutes the first time)
 # make dist-test   and all end-to-end tests with that, in an old Debian too; make reference: the reference stack, no docker
 #
@@ -257,6 +257,16 @@ fuzz:
 .PHONY: fuzzers
 fuzzers: $(FUZZ_SRC:tests/fuzz/%.c=$(O)/tests/libfuzzer/%)
 $(foreach s,$(FUZZ_SRC),$(eval $(call test_rule,libfuzzer,$(SAN),-fsanitize=fuzzer,$(s))))
+
+# Frames of tests/crash/states.c and states.cc in seven builds against gdb's, from records made by ptrace: for work on the
+# unwinder. What handlers record is compared by tests/crash/test_scenarios_*.py.
+.PHONY: gdb-frames
+gdb-frames: $(O)/tests/make_record
+	@tests/crash/compare_gdb.py $<
+$(O)/tests/make_record: tests/crash/make_record.c $(EXPORT_OBJ)
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(EXPORT_CFLAGS) -o $@ $< $(EXPORT_OBJ) $(DEPS_LIBS)
 
 # ---------------------------------------------------------------- The archive for other systems, the reference stack
 

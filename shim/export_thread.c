@@ -3,6 +3,7 @@
 #include "config.h"
 #include "base/sys.h"
 #include "base/stderr.h"
+#include "crash/crash.h"
 #include "exporters/abi.h"
 #include "hooks/elf_next.h"
 #include "hooks/guard.h"
@@ -169,7 +170,15 @@ static void *thread_main(void *arg)
 		;
 	bool good = lease_held && load();
 	run_leave();
-	int why = good ? entry(&host) : lease_held ? EXPORT_UNFIT : EXPORT_NO_LEASE;
+	int why = lease_held ? EXPORT_UNFIT : EXPORT_NO_LEASE;
+	if (good && !crash_own_run((int (*)(const void *))(void (*)(void))entry, &host, &why)) {
+		static const char line[] = "remora: the exporter's thread has crashed and is gone; nothing more is exported from here; "
+								   "see: remora crashes\n";
+		run_leave();
+		why = EXPORT_UNFIT;
+		if (config.log_level >= LOG_ERROR)
+			write_stderr(line, sizeof line - 1);
+	}
 	if (lease_held) /* nobody took it over from us */
 		arena_lease_release(host.arena);
 	lease_held = false;

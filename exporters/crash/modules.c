@@ -148,6 +148,38 @@ static void read_build_ids(struct modules *m, const struct crash_file *f)
 	}
 }
 
+/* Ranges that are free now: they get the module that lay there. */
+static void read_unloaded(struct modules *m, const struct crash_file *f)
+{
+	struct crash_unloaded u;
+	size_t at = 0;
+	const struct crash_part *p = crash_file_next(f, CRASH_SEC_UNLOADED, 0, &at);
+	for (size_t i = 0; p && i < UNLOADED_MAX && (i + 1) * sizeof u <= p->n; i++) {
+		memcpy(&u, p->p + i * sizeof u, sizeof u);
+		u.path[sizeof u.path - 1] = 0;
+		size_t k = 0;
+		while (k < m->n_maps && m->maps[k].hi <= u.lo)
+			k++;
+		if (u.lo >= u.hi || u.path[0] != '/' || (k < m->n_maps && m->maps[k].lo < u.hi))
+			continue;
+		struct map map = {.lo = u.lo, .hi = u.hi, .mod = -1};
+		char *path = m->paths[i] = strdup(u.path);
+		map.mod = path ? module_of(m, path, &map, UINT64_MAX) : -1;
+		if (map.mod < 0)
+			continue;
+		struct module *mod = &m->mods[map.mod];
+		mod->unloaded = mod->bias_known = true;
+		mod->bias = u.lo;
+		if (u.id.size > 0 && u.id.size <= sizeof u.id.id) {
+			memcpy(mod->build_id, u.id.id, u.id.size);
+			mod->build_id_n = u.id.size;
+		}
+		memmove(&m->maps[k + 1], &m->maps[k], (m->n_maps - k) * sizeof map);
+		m->maps[k] = map;
+		m->n_maps++;
+	}
+}
+
 bool modules_read(struct modules *m, const struct crash_file *f)
 {
 	size_t at = 0;
@@ -168,7 +200,7 @@ bool modules_read(struct modules *m, const struct crash_file *f)
 	}
 	if (lines > MAPS_MAX)
 		lines = MAPS_MAX;
-	m->maps = calloc(lines, sizeof *m->maps);
+	m->maps = calloc(lines + UNLOADED_MAX, sizeof *m->maps);
 	if (!m->maps)
 		return false;
 	for (char *line = m->text; line && m->n_maps < lines;) {
@@ -181,6 +213,7 @@ bool modules_read(struct modules *m, const struct crash_file *f)
 	for (size_t i = 0; i < m->n_mods; i++)
 		mark_deleted(&m->mods[i]);
 	read_build_ids(m, f);
+	read_unloaded(m, f);
 	return true;
 }
 
@@ -201,6 +234,8 @@ void modules_free(struct modules *m)
 	free(m->mods);
 	free(m->maps);
 	free(m->text);
+	for (size_t i = 0; i < UNLOADED_MAX; i++)
+		free(m->paths[i]);
 }
 
 const struct map *modules_map(struct modules *m, uint64_t addr)
@@ -246,6 +281,8 @@ static bool same_file(struct modules *m, const struct module *mod)
 		return false;
 	if (mod->vdso)
 		return true;
+	if (mod->unloaded)
+		return false;
 	/* No build-id is known: the inode, or on file systems whose maps show another one, a file not written since. */
 	if (fstat(mod->elf.fd, &st) != 0)
 		return false;
@@ -301,7 +338,8 @@ static void look_at(struct modules *m, struct module *mod)
 		mod->build_id_n = mod->elf.build_id_n;
 		memcpy(mod->build_id, mod->elf.build_id, mod->build_id_n);
 	}
-	find_bias(m, mod);
+	if (!mod->unloaded)
+		find_bias(m, mod);
 	if (!mod->bias_known)
 		mod->state = MODULE_NOT_ELF;
 	else
@@ -323,7 +361,7 @@ bool modules_memory(struct modules *m, uint64_t addr, void *to, size_t n)
 {
 	const struct map *map = modules_map(m, addr);
 	struct module *mod = map ? modules_at(m, addr) : NULL;
-	if (!mod || mod->elf.fd < 0 || n > map->hi - addr)
+	if (!mod || mod->unloaded || mod->elf.fd < 0 || n > map->hi - addr)
 		return false;
 	return elf_read(m, &mod->elf, addr - map->lo + (mod->vdso ? 0 : map->off), to, n);
 }

@@ -14,6 +14,7 @@
 
 #define MAPS_MAX 65536
 #define MODULES_MAX 4096
+#define UNLOADED_MAX 16
 #define MODULES_OPEN 256 /* files open at a time: ours, in the host's table */
 #define BLOCK 16384
 #define BLOCKS 64
@@ -52,6 +53,7 @@ struct module {
 	uint64_t bias; /* address in the process less address as linked */
 	bool bias_known;
 	bool deleted, vdso;
+	bool unloaded; /* it is not mapped any more: its file gives names, not memory */
 	enum module_state state;
 	uint8_t build_id[20]; /* of what was mapped, if known */
 	uint8_t build_id_n;
@@ -88,6 +90,7 @@ struct modules {
 	size_t last_map;
 	uint32_t next_id;
 	char *text; /* the paths */
+	char *paths[UNLOADED_MAX];
 	struct block {
 		uint32_t id;
 		uint32_t n;

@@ -150,7 +150,7 @@ static void name_modules(struct making *k)
 		return;
 	bool *code = calloc(k->m.n_mods + 1, sizeof *code);
 	for (size_t i = 0; code && i < k->m.n_maps; i++)
-		if (k->m.maps[i].mod >= 0 && k->m.maps[i].x)
+		if (k->m.maps[i].mod >= 0 && (k->m.maps[i].x || k->m.mods[k->m.maps[i].mod].unloaded))
 			code[k->m.maps[i].mod] = true;
 	for (size_t i = 0; code && i < k->m.n_mods; i++) {
 		const struct module *mod = &k->m.mods[i];
@@ -174,6 +174,7 @@ static size_t expand(struct making *k, const struct unwind_frame *u, struct repo
 		f.module = k->paths ? k->paths[want.mod] : NULL;
 		f.build_id = k->ids ? k->ids[want.mod] : NULL;
 		f.offset = module_offset(&k->m.mods[want.mod], u->ip);
+		f.unloaded = k->m.mods[want.mod].unloaded;
 	}
 	size_t n = p && !u->signal && p->sym->n ? p->sym->n : 1;
 	if (u->tail)
@@ -366,7 +367,7 @@ static void fill_in(struct making *k, const struct crash_report_opts *o)
 	for (size_t i = 0, b = 0; i < 36; i++, b += shape[i - 1] == 'x')
 		r->uuid[i] = shape[i] == '-' ? '-' : digits[h->uuid[b / 2] >> (b % 2 ? 0 : 4) & 15];
 	r->level = "critical";
-	r->complete = k->file.complete;
+	r->complete = k->file.complete && !(h->flags & CRASH_NESTED);
 	r->fatal = true;
 	r->abort_msg = text_part(k, CRASH_SEC_ABORT_MSG);
 	r->unwind = ends[k->threads[0].u.end];
@@ -377,6 +378,9 @@ static void fill_in(struct making *k, const struct crash_report_opts *o)
 	e->message = r->abort_msg && h->signo == 6 ? r->abort_msg : report_reason(r, h);
 	read_cxx(k, e);
 	r->description = report_describe(r, h, r->threads[0].name);
+	const struct report_frame *f = r->threads[0].n ? r->threads[0].frames : NULL;
+	if (f && f->unloaded && f->module && r->description)
+		r->description = report_printf(r, "%s; %s had been unloaded", r->description, f->module);
 	r->title = make_title(k, e->type);
 	report_fingerprint(r);
 	if (o->source)

@@ -22,6 +22,7 @@ struct report_frame {
 	const char *code;                     /* the source line; NULL */
 	const char *const *pre, *const *post; /* lines around it, NULL-terminated; NULL = none */
 	bool inlined;                         /* into the next frame */
+	bool unloaded;                        /* the module had been unloaded */
 	bool signal;                          /* <signal handler called> */
 	bool scanned;                         /* found by looking over the stack, not by unwinding: a guess */
 	bool in_app;                          /* not libc, loader, sanitizer or language runtime */
@@ -74,7 +75,7 @@ struct report {
 	} * modules;
 	const char *const *process; /* NAME=VALUE strings of the process' description, NULL-terminated */
 	const char *text;           /* a gdb-like trace of all of it, for exception.stacktrace and for people */
-	bool complete;              /* the crash file was whole */
+	bool complete;              /* the crash file was whole, and nothing faulted in its making */
 	struct report_mem *mem;     /* private: what report_alloc gave */
 };
 

@@ -57,6 +57,8 @@ static void say_frame(struct buf *b, size_t i, const struct report_frame *f)
 	else if (f->module)
 		say(b, " from %s+0x%llx%s%s%s", f->module, (unsigned long long)f->offset, f->build_id ? " (" : "",
 		    f->build_id ? f->build_id : "", f->build_id ? ")" : "");
+	if (f->unloaded)
+		say(b, " (unloaded)");
 	if (f->inlined)
 		say(b, " (inlined)");
 	say(b, "\n");

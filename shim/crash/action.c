@@ -341,6 +341,18 @@ static void note(struct crash_first *f, int sig, const siginfo_t *info, const uc
 	sum(f->sum, info, uc);
 }
 
+/* The handler runs on an alternate stack: what lies under it, should it crash. */
+static void note_stack(struct crash_self *s, uintptr_t frame, const ucontext_t *uc)
+{
+	uintptr_t lo = (uintptr_t)uc->uc_stack.ss_sp, sp = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
+	size_t size = uc->uc_stack.ss_size;
+	if (frame - lo >= size || sp - lo < size)
+		return;
+	s->under = sp;
+	s->over = lo;
+	s->over_size = size;
+}
+
 static void reset(int sig, const struct record *now)
 {
 	struct record dfl = {(uintptr_t)SIG_DFL, now->flags, now->mask, true};
@@ -365,8 +377,10 @@ struct crash_way crash_enter(int sig, siginfo_t *info, ucontext_t *uc, uintptr_t
 	int e = errno;
 	struct record *r = current(sig);
 	uintptr_t h = atomic_load_explicit(&r->handler, memory_order_relaxed);
-	if (!own_handler(h))
-		return (struct crash_way){captured(sig) && (h == (uintptr_t)SIG_DFL || crash_hardware(sig, info)) ? crash_catch : ignore, 0};
+	if (s->own && !s->capturing && captured(sig))
+		return (struct crash_way){crash_own_signal, 0};
+	if (!own_handler(h) || s->capturing)
+		return (struct crash_way){captured(sig) && (h != (uintptr_t)SIG_IGN || crash_hardware(sig, info)) ? crash_catch : ignore, 0};
 	intptr_t by = 0;
 	if (r->flags & (int)SA_RESETHAND)
 		reset(sig, r);
@@ -377,6 +391,7 @@ struct crash_way crash_enter(int sig, siginfo_t *info, ucontext_t *uc, uintptr_t
 			return (struct crash_way){crash_catch, 0};
 		}
 	}
+	note_stack(s, frame, uc);
 	if (captured(sig))
 		note(&s->first, sig, (siginfo_t *)((char *)info + by), (ucontext_t *)((char *)uc + by));
 	errno = e;

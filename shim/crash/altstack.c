@@ -15,7 +15,7 @@ static pthread_key_t key;
 
 __thread struct crash_self crash_self;
 
-static bool use(struct crash_alt *a)
+bool crash_alt_use(const struct crash_alt *a)
 {
 	stack_t ss = {.ss_sp = a->base, .ss_size = a->size};
 	return sys3(SYS_sigaltstack, &ss, 0, 0) == 0;
@@ -46,7 +46,7 @@ static struct crash_alt *get(void)
 void crash_alt_init(void)
 {
 	struct crash_alt *a = get();
-	if (a && use(a))
+	if (a && crash_alt_use(a))
 		crash_self.alt = a;
 }
 
@@ -109,7 +109,7 @@ __attribute__((visibility("hidden"))) struct crash_begin crash_thread_enter(stru
 struct crash_begin crash_thread_enter(struct crash_alt *a)
 {
 	struct crash_begin b = {a->start, a->arg};
-	if (use(a))
+	if (crash_alt_use(a))
 		crash_self.alt = a;
 	crash_libc.setspecific(key, a);
 	return b;
@@ -123,7 +123,7 @@ void crash_thread_here(void)
 	struct crash_alt *a = get();
 	if (!a)
 		return;
-	if (!use(a)) {
+	if (!crash_alt_use(a)) {
 		crash_alt_free(a);
 		return;
 	}

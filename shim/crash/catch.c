@@ -5,7 +5,7 @@
  *
  * `owner` is pid and tid of who captures: a forked child finds a stranger's and takes over. The child of a vfork captures
  * too, in its parent's memory: so it puts back all that it changed there.
- * A fault while capturing jumps back to the step that was under way; what is in the file stays.
+ * A fault while capturing ends the step that was under way; what is in the file stays, and the next step begins.
  */
 #include "crash/crash_priv.h"
 #include "base/clock.h"
@@ -18,7 +18,6 @@
 
 static _Atomic uint64_t owner; /* pid in the high half, tid in the low one; 0 = nobody */
 static _Atomic uint32_t step;
-enum { BEGIN, SAVE, THREADS, DELIVER, DIE };
 static void *back[5];
 static char stack[STACK] __attribute__((aligned(64)));
 static char nested_stack[STACK] __attribute__((aligned(64))); /* for signals that arrive on `stack` */
@@ -57,6 +56,31 @@ static bool is_echo(int sig, const siginfo_t *info, int pid)
 	return sig != SIGABRT && info->si_code <= 0 && info_pid(info) == pid && sys3(SYS_prctl, PR_GET_DUMPABLE, 0, 0) == 0;
 }
 
+static void threads(const struct crash_cause *c)
+{
+	if (!c->vforked && !(crash_self.own && crash_file.in_export)) /* the program lives on */
+		crash_threads_save(mono_ns() + 200000000u);
+}
+
+static void end(const struct crash_cause *c)
+{
+	(void)c;
+	crash_save_end();
+}
+
+static void deliver(const struct crash_cause *c)
+{
+	(void)c;
+	crash_deliver();
+}
+
+enum { DELIVER = 6, DELIVER_AGAIN };
+static void (*const steps[])(const struct crash_cause *) = {
+	crash_save_begin, crash_save_context, crash_save_modules, crash_save_process, threads, end,
+	[DELIVER] = deliver,
+	[DELIVER_AGAIN] = deliver, /* the first faulted: without the arena */
+};
+
 static void capture(int sig, void *info_, void *uc_)
 {
 	siginfo_t *info = info_;
@@ -71,35 +95,22 @@ static void capture(int sig, void *info_, void *uc_)
 		.forked = process.fork_gen != 0,
 		.vforked = sys_getpid() != process.pid,
 	};
-	if (__builtin_setjmp(back))
+	if (__builtin_setjmp(back)) {
 		atomic_fetch_add(&step, 1);
-	uint32_t now = atomic_load(&step);
-	if (now == BEGIN) {
-		if (crash_under_way(&s->first, (uintptr_t)uc->uc_mcontext.gregs[REG_RSP])) {
-			c.sig = s->first.signo;
-			c.info = s->first.at;
-			c.regs = s->first.uc->uc_mcontext.gregs;
-		}
-		if (!crash_save_begin(&c)) {
-			atomic_store(&step, DIE);
-			return;
-		}
-		atomic_store(&step, SAVE);
-		crash_save_rest();
-		atomic_store(&step, THREADS);
-	} else if (now < DIE) {
 		crash_save_flags(CRASH_NESTED);
-		if (now < THREADS)
-			atomic_store(&step, THREADS);
+	} else if (crash_under_way(&s->first, (uintptr_t)uc->uc_mcontext.gregs[REG_RSP])) {
+		c.sig = s->first.signo;
+		c.info = &s->first.info;
+		c.regs = s->first.regs;
 	}
-	if (atomic_load(&step) == THREADS) {
-		if (!c.vforked)
-			crash_threads_save(mono_ns() + 200000000u);
-		crash_save_end();
-		atomic_store(&step, DELIVER);
+	c.under = (uintptr_t)c.regs[REG_RSP] - s->over < s->over_size ? s->under : 0;
+	s->capturing = true;
+	for (uint32_t now; (now = atomic_load(&step)) < DELIVER_AGAIN + 1;) {
+		steps[now](&c);
+		bool stop = now == DELIVER || (crash_file.fd < 0 && !crash_file.mem);
+		atomic_store(&step, stop ? DELIVER_AGAIN + 1 : now + 1);
 	}
-	if (atomic_load(&step) == DELIVER)
-		crash_deliver();
+	s->capturing = false;
 }
 
 /*
@@ -140,7 +151,7 @@ void crash_catch(int sig, siginfo_t *info, void *uc)
 	while (who == 0 || (who != me && who >> 32 != (uint32_t)pid && !vforked)) {
 		if (!atomic_compare_exchange_strong(&owner, &who, me))
 			continue;
-		atomic_store(&step, BEGIN);
+		atomic_store(&step, 0);
 		if (!is_echo(sig, info, pid)) {
 			if (crash_on_alt(s, (uintptr_t)__builtin_frame_address(0))) {
 				capture(sig, info, uc);
@@ -148,8 +159,9 @@ void crash_catch(int sig, siginfo_t *info, void *uc)
 				crash_on_stack(stack + STACK, capture_elsewhere, sig, info, uc);
 			}
 		}
-		if (vforked)
+		if (vforked || (s->own && crash_file.in_export))
 			atomic_store(&owner, 0);
+		crash_own_end();
 		die(sig, info);
 		return;
 	}

@@ -44,6 +44,12 @@ bool crash_filter_admits(const void *program);
 void crash_end(void);
 bool crash_on(void);
 
+/* Our own thread: f(arg), whose result is *result. False: it faulted, the thread shall end. own.c */
+bool crash_own_run(int (*f)(const void *), const void *arg, int *result);
+
+/* Before dlclose(handle). host. unloaded.c */
+void crash_module_closes(const void *handle);
+
 /* ---- the virtual actions: action.c; host, any context. Results, errno and `old` as without us ---- */
 int crash_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 void crash_interrupts(int sig, bool interrupt); /* siginterrupt was called */

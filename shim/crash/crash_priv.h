@@ -54,6 +54,10 @@ struct crash_first { /* a fault that a handler of the program's got: should it g
 struct crash_self { /* of each thread */
 	struct crash_alt *alt; /* NULL = none of ours */
 	bool no_room; /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
+	bool capturing; /* a fault now is ours */
+	bool own; /* our own thread */
+	uintptr_t under, over; /* a handler runs on the alternate stack at `over`: where the thread's own stack was left */
+	size_t over_size;
 	struct crash_first first;
 };
 extern __thread struct crash_self crash_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -72,6 +76,7 @@ void crash_default(int sig); /* the kernel's SIG_DFL, whatever the table says */
 
 /* altstack.c */
 void crash_alt_init(void);
+bool crash_alt_use(const struct crash_alt *a);
 static inline bool crash_on_alt(const struct crash_self *s, uintptr_t sp)
 {
 	return s->alt && sp - (uintptr_t)s->alt->base < s->alt->size;
@@ -82,25 +87,32 @@ void crash_catch(int sig, siginfo_t *info, void *uc);
 /* Will the instruction fault again when the handler returns? */
 bool crash_hardware(int sig, const siginfo_t *info);
 
+/* own.c */
+void crash_own_signal(int sig, siginfo_t *info, void *uc);
+void crash_own_end(void); /* does not come back where our own thread was captured and the process can live on */
+
 /* save.c: the file */
 struct crash_cause {
 	int sig, end_sig;     /* what is told; what the process dies of */
 	const siginfo_t *info;
 	const greg_t *regs;
 	bool on_alt, forked, vforked;
+	uintptr_t under; /* the thread's own stack pointer, if it crashed in a handler on an alternate stack; else 0 */
 };
 struct crash_file {
-	int fd;      /* -1: it is `mem` */
-	bool named;  /* it lies in the runtime directory, as `path` */
-	char *mem;   /* of `limit` bytes */
+	int fd;                /* -1: it is `mem` */
+	bool named, in_export; /* named: it lies in the runtime directory, as `path`; in_export: RIP is in libremora-export.so */
+	char *mem;             /* of `limit` bytes */
 	char path[384];
 	struct crash_head head;
 	uint64_t at, limit;
 };
 extern struct crash_file crash_file;
-bool crash_save_begin(const struct crash_cause *c); /* opens the file, writes head, registers, stack */
-void crash_save_rest(void);                         /* maps, build ids, description */
-void crash_save_end(void);                          /* `done` */
+void crash_save_begin(const struct crash_cause *c);   /* opens the file (fd -1: there is none), writes head, registers, stack */
+void crash_save_context(const struct crash_cause *c); /* which request */
+void crash_save_modules(const struct crash_cause *c); /* maps, build ids, the far end of the stack */
+void crash_save_process(const struct crash_cause *c); /* description, abort message */
+void crash_save_end(void);                            /* `done` */
 void crash_save_flags(uint32_t flags);
 void crash_regs(uint64_t out[CR_REGS], const greg_t *g);
 void crash_put(enum crash_section_type type, int tid, uint64_t addr, const void *p, size_t n);
@@ -115,6 +127,9 @@ size_t crash_place_write(const void *p, size_t n, uint64_t at);
 bool crash_place_move(void); /* the file system is full: elsewhere with what is written */
 void crash_place_raise_nofile(void);
 void crash_lost(int sig, const char *why); /* counted and said */
+/* The id of the ELF file whose beginning is mapped at lo; false: it has none. */
+bool crash_build_id(uint64_t lo, uint64_t hi, struct crash_build_id *out);
+void crash_put_unloaded(void); /* unloaded.c */
 
 /* threads.c */
 void crash_threads_save(uint64_t end_ns);

@@ -341,9 +341,11 @@ void crash_deliver(void)
 	uint64_t start = mono_ns(), end = start + crash_wait_ns(), spans = sooner(end, start + SPANS_NS);
 	int pid = sys_getpid();
 	bool in_child = pid != process.pid;
-	if (!in_child)
+	/* The arena may be what faulted; where it was our own thread, no exporter is left to tell, and no request ends. */
+	bool hurt = (crash_file.head.flags & CRASH_NESTED) || crash_self.own;
+	if (!in_child && !hurt)
 		span_crashed(crash_file.head.signo);
-	struct arena *a = in_child ? NULL : process_arena_found();
+	struct arena *a = in_child || hurt ? NULL : process_arena_found();
 	bool alive = a && arena_lease_alive(a);
 	bool own = alive && atomic_load(&a->lease_pid) == process.pid;
 	if (crash_file.named) {

@@ -79,6 +79,7 @@ enum crash_section_type {
 	CRASH_SEC_CWD,
 	CRASH_SEC_SIGINFO,     /* siginfo_t as the kernel gave it */
 	CRASH_SEC_CXX,         /* type name and what() of an uncaught C++ exception, each with its NUL */
+	CRASH_SEC_UNLOADED,    /* struct crash_unloaded ... */
 };
 
 struct crash_section {
@@ -98,6 +99,12 @@ struct crash_thread {
 struct crash_build_id {
 	uint64_t base; /* address of the module's first mapping */
 	uint8_t size, id[20], pad[3];
+};
+
+struct crash_unloaded { /* a library that dlclose was called for; what is still mapped was not unloaded */
+	uint64_t lo, hi;    /* hi 0: not whole */
+	struct crash_build_id id;
+	char path[256];
 };
 
 #endif

@@ -17,7 +17,10 @@
 #define RED_ZONE 128
 #define PAGE 4096u
 
-struct crash_file crash_file;
+struct crash_file crash_file = {.fd = -1};
+static struct stack { /* of the crashed thread; the second one under a handler's alternate stack */
+	uint64_t sp, lo, hi;
+} stacks[2];
 
 char *crash_text(char *at, const char *s)
 {
@@ -244,12 +247,51 @@ static void fill_head(const struct crash_cause *c, uint64_t start)
 	h->flags = (c->on_alt ? CRASH_ON_ALTSTACK : 0) | (c->forked ? CRASH_IN_FORK_CHILD : 0) |
 	           (c->vforked ? CRASH_IN_VFORK_CHILD : 0);
 	sys3(SYS_prctl, PR_GET_NAME, h->comm, 0);
+}
+
+static uint64_t below(uint64_t sp)
+{
+	return (sp - RED_ZONE) & ~(uint64_t)7;
+}
+
+static void look_for(struct stack *s, uint64_t sp)
+{
+	*s = (struct stack){.sp = sp};
+	if (sp)
+		crash_put_memory(CRASH_SEC_STACK, crash_file.head.tid, below(sp), below(sp) + CRASH_STACK);
+}
+
+void crash_save_begin(const struct crash_cause *c)
+{
+	struct crash_head *h = &crash_file.head;
+	int pid = sys_getpid();
+	crash_file.fd = -1;
+	crash_file.mem = NULL;
+	crash_file.in_export = false;
+	make_room();
+	uint64_t start = proc_start_time(pid);
+	fill_head(c, start);
+	if (!make_file(pid, start)) {
+		crash_lost(c->sig, "neither a file nor memory is to be had");
+		return;
+	}
+	write_head();
+	crash_put(CRASH_SEC_SIGINFO, h->tid, 0, c->info, sizeof *c->info);
+	look_for(&stacks[0], h->regs[CR_RSP]);
+	bool lost = !readable((const void *)(uintptr_t)h->regs[CR_RSP], 8); /* the frame pointer may still be good */
+	look_for(&stacks[1], c->under ? c->under : lost ? h->regs[CR_RBP] : 0);
+	uint64_t ip = h->regs[CR_RIP];
+	crash_put_memory(CRASH_SEC_CODE, h->tid, ip - 64, ip + 64);
+}
+
+void crash_save_context(const struct crash_cause *c)
+{
+	struct crash_head *h = &crash_file.head;
 	struct arena *a = atomic_load(&process.arena);
 	uint32_t proc = atomic_load(&process.proc);
+	random_bytes(h->instance, sizeof h->instance);
 	if (a && proc < ARENA_PROCS)
 		memcpy(h->instance, a->procs[proc].instance, sizeof h->instance);
-	else
-		random_bytes(h->instance, sizeof h->instance);
 	struct txn_ref r = c->vforked ? (struct txn_ref){0} : span_current();
 	if (r.t) {
 		memcpy(h->trace_id, r.t->trace_id, 16);
@@ -258,26 +300,7 @@ static void fill_head(const struct crash_cause *c, uint64_t start)
 		h->trace_flags = r.t->flags;
 		h->slot = r.t->slot;
 	}
-}
-
-bool crash_save_begin(const struct crash_cause *c)
-{
-	struct crash_head *h = &crash_file.head;
-	int pid = sys_getpid();
-	make_room();
-	uint64_t start = proc_start_time(pid);
-	fill_head(c, start);
-	if (!make_file(pid, start)) {
-		crash_lost(c->sig, "neither a file nor memory is to be had");
-		return false;
-	}
 	write_head();
-	crash_put(CRASH_SEC_SIGINFO, h->tid, 0, c->info, sizeof *c->info);
-	uint64_t sp = (h->regs[CR_RSP] - RED_ZONE) & ~(uint64_t)7;
-	crash_put_memory(CRASH_SEC_STACK, h->tid, sp, sp + CRASH_STACK);
-	uint64_t ip = h->regs[CR_RIP];
-	crash_put_memory(CRASH_SEC_CODE, h->tid, ip - 64, ip + 64);
-	return true;
 }
 
 void crash_save_flags(uint32_t flags)
@@ -321,26 +344,24 @@ static bool find_note(const char *p, size_t n, struct crash_build_id *out)
 	return false;
 }
 
-/* The beginning of an ELF file is mapped at lo. */
-static void add_build_id(uint64_t lo, uint64_t hi)
+bool crash_build_id(uint64_t lo, uint64_t hi, struct crash_build_id *out)
 {
 	const char *base = (const char *)(uintptr_t)lo;
 	const Elf64_Ehdr *e = (const Elf64_Ehdr *)base;
-	if (n_ids == BUILD_IDS || hi - lo < PAGE || !readable(base, sizeof *e) || memcmp(e->e_ident, ELFMAG, SELFMAG) != 0 ||
+	if (hi - lo < PAGE || !readable(base, sizeof *e) || memcmp(e->e_ident, ELFMAG, SELFMAG) != 0 ||
 	    e->e_phentsize != sizeof(Elf64_Phdr) || e->e_phoff > PAGE - sizeof(Elf64_Phdr))
-		return;
+		return false;
 	const Elf64_Phdr *ph = (const Elf64_Phdr *)(base + e->e_phoff);
 	for (unsigned i = 0; i < e->e_phnum && e->e_phoff + (i + 1) * sizeof *ph <= PAGE; i++) {
 		if (ph[i].p_type != PT_NOTE || ph[i].p_offset > hi - lo || ph[i].p_filesz > hi - lo - ph[i].p_offset ||
 		    ph[i].p_filesz > PAGE)
 			continue;
 		const char *note = base + ph[i].p_offset;
-		ids[n_ids] = (struct crash_build_id){.base = lo};
-		if (readable(note, ph[i].p_filesz) && find_note(note, ph[i].p_filesz, &ids[n_ids])) {
-			n_ids++;
-			return;
-		}
+		*out = (struct crash_build_id){.base = lo};
+		if (readable(note, ph[i].p_filesz) && find_note(note, ph[i].p_filesz, out))
+			return true;
 	}
+	return false;
 }
 
 struct map {
@@ -379,14 +400,13 @@ static bool parse_map(const char *p, struct map *m)
 }
 
 /* The stack is what holds SP, or (it overflowed) what begins a little above. */
-static void look_for_stack(const struct map *m, uint64_t sp)
+static void look_for_stack(const struct map *m, struct stack *s)
 {
-	struct crash_head *h = &crash_file.head;
-	if (!m->readable || h->stack_hi)
+	if (!m->readable || s->hi || !s->sp)
 		return;
-	if (sp < m->hi && (sp >= m->lo || m->lo - sp < (1u << 20))) {
-		h->stack_lo = m->lo;
-		h->stack_hi = m->hi;
+	if (s->sp < m->hi && (s->sp >= m->lo || m->lo - s->sp < (1u << 20))) {
+		s->lo = m->lo;
+		s->hi = m->hi;
 	}
 }
 
@@ -395,9 +415,13 @@ static void take_map(const char *line)
 	struct map m;
 	if (!parse_map(line, &m))
 		return;
-	look_for_stack(&m, crash_file.head.regs[CR_RSP]);
+	look_for_stack(&m, &stacks[0]);
+	look_for_stack(&m, &stacks[1]);
+	uint64_t ip = crash_file.head.regs[CR_RIP];
+	if (ip >= m.lo && ip < m.hi && strstr(line, "/libremora-export.so"))
+		crash_file.in_export = true;
 	if (m.path && m.offset == 0 && m.readable)
-		add_build_id(m.lo, m.hi);
+		n_ids += n_ids < BUILD_IDS && crash_build_id(m.lo, m.hi, &ids[n_ids]);
 }
 
 static void put_maps(void)
@@ -443,14 +467,13 @@ static bool overflowed(const struct crash_head *h)
 	       at < sp + (1u << 20) && sp < h->stack_lo + (64u << 10);
 }
 
-static void put_far_end(void)
+static void put_far_end(const struct stack *s)
 {
-	struct crash_head *h = &crash_file.head;
-	uint64_t seen = ((h->regs[CR_RSP] - RED_ZONE) & ~(uint64_t)7) + CRASH_STACK;
-	if (h->stack_hi <= seen)
+	uint64_t seen = below(s->sp) + CRASH_STACK;
+	if (s->hi <= seen)
 		return;
-	uint64_t from = h->stack_hi - CRASH_FAR;
-	crash_put_memory(CRASH_SEC_STACK, h->tid, from > seen ? from : seen, h->stack_hi);
+	uint64_t from = s->hi - CRASH_FAR;
+	crash_put_memory(CRASH_SEC_STACK, crash_file.head.tid, from > seen ? from : seen, s->hi);
 }
 
 static void put_abort_message(void)
@@ -468,16 +491,26 @@ static void put_abort_message(void)
 		crash_put(CRASH_SEC_ABORT_MSG, 0, 0, m->text, strnlen(m->text, n));
 }
 
-void crash_save_rest(void)
+void crash_save_modules(const struct crash_cause *c)
 {
-	static char text[8192], scratch[4096];
 	struct crash_head *h = &crash_file.head;
+	(void)c;
 	put_maps();
+	h->stack_lo = stacks[0].lo;
+	h->stack_hi = stacks[0].hi;
 	if (overflowed(h))
 		h->flags |= CRASH_STACK_OVERFLOW;
-	put_far_end();
+	put_far_end(&stacks[0]);
+	put_far_end(&stacks[1]);
 	write_head();
 	crash_put(CRASH_SEC_BUILD_IDS, 0, 0, ids, n_ids * sizeof ids[0]);
+	crash_put_unloaded();
+}
+
+void crash_save_process(const struct crash_cause *c)
+{
+	static char text[8192], scratch[4096];
+	(void)c;
 	crash_put(CRASH_SEC_PROCESS, 0, 0, text, process_describe(text, sizeof text, scratch));
 	long n = sys3(SYS_getcwd, text, sizeof text, 0);
 	if (n > 1)

@@ -161,6 +161,14 @@ void *hooks_dlopen(int *mode)
 	return (void *)REAL(dlopen);
 }
 
+__attribute__((visibility("hidden"))) void *hooks_dlclose(void *lib);
+void *hooks_dlclose(void *lib)
+{
+	if (active() && crash_on())
+		crash_module_closes(lib);
+	return (void *)REAL(dlclose);
+}
+
 /* program: struct sock_fprog; NULL = strict mode. */
 static void before_filter(const void *program)
 {

@@ -71,6 +71,13 @@ function dlopen
 	restore_and_jump
 end dlopen
 
+/* Destructors run in it: a crash there must not show a frame of ours. */
+function dlclose
+	save
+	call	hooks_dlclose
+	restore_and_jump
+end dlclose
+
 #else
 #error "tail.S knows x86-64 only"
 #endif

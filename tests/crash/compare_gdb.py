@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Frames of our reports against gdb's, for many states of programs and several builds.
-usage: compare_gdb.py MAKE_RECORD [STATE...]     prints a table, and what differs"""
+usage: make gdb-frames, or compare_gdb.py build/tests/make_record [STATE...]     prints a table, and what differs
+Environment: BUILDS=O0,O2 takes only these."""
 import os, subprocess, sys, tempfile
 here = os.path.dirname(os.path.abspath(__file__))
 tool = os.path.abspath(sys.argv[1])

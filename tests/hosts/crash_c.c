@@ -24,6 +24,7 @@
 
 #define KEEP __attribute__((noinline, noclone))
 #define STAYS __asm__ volatile("" ::: "memory")
+#define HIDE(p) __asm__ volatile("" : "+r"(p)::"memory") /* what it points to is not the compiler's to know */
 static volatile int zero;
 static int *volatile null;
 static pthread_barrier_t bar;
@@ -85,6 +86,29 @@ static void *crowd(void *p)
 	return p;
 }
 
+/* Double free, in a function that stays. */
+KEEP static void twice(void *p, void *between)
+{
+	HIDE(between);
+	HIDE(p);
+	free(p);
+	HIDE(p);
+	free(p);
+	STAYS;
+}
+
+/* The allocator finds it out while it holds the arena's lock. */
+KEEP static void break_top(void)
+{
+	char *p = malloc(1000);
+	HIDE(p);
+	memset(p, 0xff, 1100);
+	for (int i = 0; i < 100; i++) {
+		p = malloc(5000);
+		HIDE(p);
+	}
+}
+
 static void join(void *(*f)(void *), void *arg)
 {
 	pthread_t t;
@@ -128,6 +152,7 @@ static void crash_in_handler(int sig)
 {
 	(void)sig;
 	a();
+	STAYS;
 }
 static sigjmp_buf jb;
 static void jump(int sig)
@@ -142,9 +167,22 @@ static int iterate(struct dl_phdr_info *i, size_t n, void *p)
 	return 0;
 }
 
+static int iterate_sleep(struct dl_phdr_info *i, size_t n, void *p)
+{
+	(void)i, (void)n;
+	sleeper(p);
+	return 0;
+}
+static void *iterates(void *p)
+{
+	dl_iterate_phdr(iterate_sleep, p);
+	return p;
+}
+
 static void at_exit(void)
 {
 	a();
+	STAYS;
 }
 
 static void filter_sys(void)
@@ -226,21 +264,21 @@ static int act(const char *name)
 		assert(zero == 1);
 	else if (IS("double_free")) {
 		p = malloc(2000);
-		void *volatile q = malloc(10);
-		(void)q;
-		free(p);
-		free(p);
+		twice(p, malloc(10));
 	} else if (IS("heap_top")) {
-		p = malloc(1000);
-		memset(p, 0xff, 1100);
-		for (int i = 0; i < 100; i++)
-			(void)!malloc(5000);
+		pthread_t t;
+		pthread_barrier_init(&bar, NULL, 2);
+		pthread_create(&t, NULL, sleeper, NULL);
+		pthread_barrier_wait(&bar);
+		break_top();
 	} else if (IS("heap_all")) {
 		char *first = malloc(10);
-		for (int i = 0; i < 1000; i++)
-			(void)!malloc(100);
+		for (int i = 0; i < 1000; i++) {
+			p = malloc(100);
+			HIDE(p);
+		}
 		memset(first - 512, 0x41, 100000);
-		free(first);
+		HIDE(first);
 		a();
 	} else if (IS("smash")) {
 		volatile char here[16];
@@ -283,9 +321,23 @@ static int act(const char *name)
 	else if (IS("in_handler")) {
 		signal(SIGUSR1, crash_in_handler);
 		raise(SIGUSR1);
+	} else if (IS("in_alt_handler")) {
+		static char alt[65536];
+		stack_t ss = {.ss_sp = alt, .ss_size = sizeof alt};
+		sigaltstack(&ss, NULL);
+		sa.sa_handler = crash_in_handler;
+		sa.sa_flags = SA_ONSTACK;
+		sigaction(SIGUSR1, &sa, NULL);
+		raise(SIGUSR1);
 	} else if (IS("iterate"))
 		dl_iterate_phdr(iterate, NULL);
-	else if (IS("atexit"))
+	else if (IS("iterate_other")) { /* another thread sits in the loader's lock */
+		pthread_t t;
+		pthread_barrier_init(&bar, NULL, 2);
+		pthread_create(&t, NULL, iterates, NULL);
+		pthread_barrier_wait(&bar);
+		a();
+	} else if (IS("atexit"))
 		atexit(at_exit);
 	else if (IS("fork_child")) {
 		if ((pid = fork()) == 0)
@@ -325,6 +377,12 @@ static int act(const char *name)
 		a();
 	} else if (IS("handler_aborts")) {
 		signal(SIGSEGV, own_abort);
+		a();
+	} else if (IS("save_restore")) { /* SA_SIGINFO is lost on the way */
+		sa.sa_sigaction = own_recover;
+		sa.sa_flags = SA_SIGINFO;
+		sigaction(SIGSEGV, &sa, NULL);
+		signal(SIGSEGV, signal(SIGSEGV, SIG_IGN));
 		a();
 	} else if (IS("resethand")) {
 		sa.sa_handler = own_plain;
@@ -373,9 +431,8 @@ static int act(const char *name)
 	} else if (IS("no_fds")) {
 		for (int fd = 3; fd < 1024; fd++)
 			close(fd);
-		p = strdup("/tmp/remora-crash-XXXXXX");
-		int fd = mkstemp(p);
-		(void)!write(fd, "0123456789", 10);
+		int fd = open("data", O_RDWR | O_CREAT, 0600), two = dup(fd); /* 3 and 4 */
+		(void)!write(two, "0123456789", 10);
 		a();
 	} else if (IS("closed_std")) {
 		close(0), close(1), close(2);
@@ -424,5 +481,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 97;
 	alarm(30);
-	return act(argv[1]);
+	int r = act(argv[1]);
+	STAYS;
+	return r;
 }

@@ -294,6 +294,7 @@ static void processes(void)
 	V(dlopen("libm.so.6", RTLD_NOW) ? 0 : -1);
 	printf("dlopen: %s\n", dlopen("no-such-lib.so", RTLD_NOW) ? "?" : dlerror());
 	T(dlopen(NULL, RTLD_NOW) == NULL);
+	V(dlclose(dlopen("libm.so.6", RTLD_NOW)));
 	T(prctl(PR_GET_DUMPABLE));
 	T(prctl(12345678, 1, 2, 3, 4));
 	T(prctl(PR_SET_SECCOMP, 77, 0, 0, 0));

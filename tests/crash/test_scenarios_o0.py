@@ -1,0 +1,21 @@
+"""Crash scenarios of C and C++ programs built -O0 -g: ends, reports, frames against gdb's."""
+from scenario_table import *
+
+bench = Bench("o0", SCENARIOS)
+
+
+@cases(**{n: n for n in SCENARIOS})
+def scenario(name):
+    bench.check(name)
+
+
+@test
+def pairs_with_gdb():
+    """How many were compared; a difference is a failure of its scenario unless the table explains it."""
+    bench.told()
+
+
+if __name__ == "__main__":
+    with bench:
+        bench.start(wanted(SCENARIOS))
+        main()

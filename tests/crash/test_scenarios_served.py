@@ -1,0 +1,47 @@
+"""Crashes of a program in which remora's own thread runs: its locks, its memory, its faults.
+
+14, 25, 47, 49 of crash-capture.md, section 4; tests/hosts/crash_served.c.
+"""
+from scenario_table import *
+
+
+def spans(*names):
+    """The requests that were complete before the crash have arrived."""
+    return lambda reports, build, more: check({s.name for s in more["spans"]} >= set(names), "spans %r" % more["spans"])
+
+
+def hanging(box):
+    box.recv.script = lambda request: Answer(action="hang")
+
+
+@one
+def ours_told(r, build, more):
+    """The thread is gone, its fault is told like any; the program lives on."""
+    r.has("remora_export_main", "thread_main")
+    equal((r.thread["name"], r.custom["unwind"]), ("remora", "dwarf"), "thread and unwinding")
+
+
+SERVED = dict(exe="crash_served", extra=1)
+FAULT = dict(frames=("fault", "main"), **SERVED)
+SCENARIOS = {
+    "fault": Scenario(47, (SEGV, MAPERR, "0x0"), **FAULT, look=both_of(in_time, spans("GET"))),
+    "heap_top_one_arena": Scenario(14, (ABRT, TKILL), args=["heap_top"], env={"MALLOC_ARENA_MAX": "1"}, frames=("break_top", "main"), **SERVED,
+                                   look=both_of(in_time, says(message=r"malloc\(\): corrupted top size"))),
+    "in_malloc": Scenario(47, (SEGV, MAPERR, "0x0"), **FAULT, look=in_time),
+    "in_curl": Scenario(47, (SEGV, MAPERR, "0x0"), args=["fault"], **FAULT, box=hanging, look=in_time),
+    "no_arena": Scenario(25, (SEGV, MAPERR, "0x0"), **{**FAULT, "extra": 0}, partial=True, look=in_time),
+    "ours_faults": Scenario(47, (SEGV, ACCERR), **SERVED, warns=True, look=both_of(ours_told, in_time)),
+    "killed": Scenario(49, **SERVED),
+}
+bench = Bench("o2", SCENARIOS)
+
+
+@cases(**{n: n for n in SCENARIOS})
+def scenario(name):
+    bench.check(name)
+
+
+if __name__ == "__main__":
+    with bench:
+        bench.start(wanted(SCENARIOS))
+        main()
