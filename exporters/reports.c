@@ -1,4 +1,4 @@
-#include "exporters/reports.h"
+#include "exporters/reports_tie.h"
 #include "base/clock.h"
 #include "base/sys.h"
 #include "exporters/console_tree.h"
@@ -29,6 +29,7 @@ struct reports {
 	struct inbox *inbox; /* NULL: crash files are not looked for */
 	struct buf limits;   /* when there is no place for the file */
 	struct span_events events;
+	const struct arena *arena; /* of the process that the report under way is of */
 	struct pending pending[PENDING];
 	const char *file; /* of the report under way, or NULL */
 	bool nameless;    /* it has no name that could be removed */
@@ -52,12 +53,14 @@ struct reports *reports_new(const struct export_host *host, const struct setting
 	host_facts_read(&r->facts);
 	if (s->attr_length_limit != UINT32_MAX)
 		r->events.most = s->attr_length_limit;
+	r->events.uuid_key = s->rollbar.on ? "rollbar.uuid" : "remora.report";
+	r->arena = host->arena;
 	r->local = local_new(s->state_dir);
 	bool ok = r->local;
 	if (ok && s->rollbar.on) {
 		local_open(r->local);
 		r->rollbar = rollbar_new(s, h, r->local);
-		r->timeline = timeline_new();
+		r->timeline = timeline_new(host->recent);
 		ok = r->rollbar && r->timeline;
 		if (strncmp(s->rollbar.shown, "https:", 6) == 0 && !http_load(h, NULL, true))
 			log_warn("no certificate authorities found for %s: set SSL_CERT_FILE", s->rollbar.shown);
@@ -115,39 +118,22 @@ static const char *program_of(const struct report *r, char comm[17])
 	return *comm ? comm : "unknown";
 }
 
-static bool has_id(const uint8_t id[8])
-{
-	static const uint8_t zero[8];
-	return memcmp(id, zero, 8) != 0;
-}
-
-static const uint8_t *span_of(const struct report *r, const uint8_t **trace)
-{
-	*trace = r->trace_id;
-	if (has_id(r->span_id))
-		return r->span_id;
-	if (!r->head || !has_id(r->head->span_id))
-		return NULL;
-	*trace = r->head->trace_id;
-	return r->head->span_id;
-}
-
 /* The request: its slot, as long as it is still that one, else what was drained of it. */
 static bool request_of(const struct reports *r, const struct report *rep, const struct span_copy **recent, unsigned n,
                        struct span_copy *out)
 {
-	const uint8_t *trace, *id = span_of(rep, &trace);
+	const uint8_t *trace, *id = report_span(rep, &trace);
 	if (!id)
 		return false;
-	if (rep->head && rep->head->slot != SLOT_NONE && span_copy_take(r->host->arena, rep->head->slot, out) &&
-	    memcmp(out->rec.span_id, id, 8) == 0 && out->rec.kind != SPAN_TEXT)
+	if (rep->head && span_copy_take(r->arena, rep->head->slot, out) && memcmp(out->rec.span_id, id, 8) == 0 &&
+	    out->rec.kind < SPAN_TEXT)
 		return true;
 	for (unsigned i = n; i > 0; i--)
-		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind != SPAN_TEXT) {
+		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind < SPAN_TEXT) {
 			*out = *recent[i - 1];
 			return true;
 		}
-	return false;
+	return !rep->head && tie_find(r->arena, id, out);
 }
 
 static void show(const struct reports *r, const struct report *rep, const char *program)
@@ -177,13 +163,6 @@ static void show(const struct reports *r, const struct report *rep, const char *
 	if (!b.failed && b.n < 4096)
 		r->host->stderr_write(b.p, b.n);
 	buf_free(&b);
-}
-
-static void tie(struct reports *r, const struct report *rep)
-{
-	const uint8_t *trace, *span = span_of(rep, &trace);
-	if (span && rep->n_exceptions)
-		span_events_add(&r->events, trace, span, rep->time_ns, rep->exceptions[0].type, rep->exceptions[0].message, rep->text);
 }
 
 static void file_done(struct reports *r, const char *name);
@@ -257,7 +236,7 @@ static bool take(struct reports *r, const struct report *rep)
 		f.request = request;
 	bool wanted = r->rollbar && admit(r, rep, &f.suppressed);
 	bool encoded = rollbar_encode(&item, rep, &f);
-	tie(r, rep);
+	tie_add(&r->events, rep);
 	if (rep->source != REPORT_MESSAGE) {
 		if (r->settings->console)
 			show(r, rep, program);
@@ -307,6 +286,20 @@ static void file_done(struct reports *r, const char *name)
 	told(r);
 }
 
+/* The arena of the crashed process; not ours when we are its helper, or the start after. What it holds, and is told. */
+static void look_around(struct reports *r, const struct report *rep, const void *bytes, size_t n)
+{
+	const struct crash_head *h = rep->head;
+	struct arena *own = r->host->arena, *a = own;
+	if (!arena_has_process(own, h->pid, h->start))
+		a = arena_of_process(r->host->dir, h->pid, h->start, h->config_hash);
+	r->arena = a ? a : own;
+	if (r->timeline)
+		tie_timeline(r->timeline, r->arena, h->pid, bytes, n);
+	if (r->options.foreign && a && a != own)
+		tie_leave(a, rep);
+}
+
 /* True: it waits for its item's first try. */
 static bool make_report(struct reports *r, const char *name, const void *bytes, size_t n)
 {
@@ -319,9 +312,14 @@ static bool make_report(struct reports *r, const char *name, const void *bytes, 
 	}
 	if (r->on_crash)
 		r->on_crash(r->on_crash_ctx, rep);
+	if (rep->head)
+		look_around(r, rep, bytes, n);
 	r->file = name;
 	bool waits = take(r, rep);
 	r->file = NULL;
+	if (r->arena != r->host->arena)
+		arena_unmap((struct arena *)(uintptr_t)r->arena);
+	r->arena = r->host->arena;
 	report_free(rep);
 	return waits;
 }
@@ -414,6 +412,11 @@ bool reports_flushed(const struct reports *r, uint64_t now)
 bool reports_idle(const struct reports *r)
 {
 	return !r->rollbar || rollbar_idle(r->rollbar);
+}
+
+void reports_left(struct reports *r, const struct rec_view *v)
+{
+	tie_read(&r->events, v);
 }
 
 const struct span_events *reports_events(const struct reports *r)

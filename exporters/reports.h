@@ -17,6 +17,7 @@ struct reports_options {
 	bool any;      /* also what belongs to other settings */
 	bool no_inbox; /* look for no crash files but those that are named */
 	bool no_spool; /* send nothing of earlier runs */
+	bool foreign;  /* crash files are of processes with an arena of their own: the helper */
 };
 
 /* host->dir is where crash files are looked for, host->arena says whose. NULL: no memory. */
@@ -36,6 +37,8 @@ void reports_saw(struct reports *r, const struct arena *a, uint32_t slot);
 bool reports_take_file(struct reports *r, const char *name);
 /* A crash file that has no name (memfd). */
 bool reports_take_bytes(struct reports *r, const char *name, const void *bytes, size_t n);
+/* A SPAN_EXCEPTION was drained. */
+void reports_left(struct reports *r, const struct rec_view *v);
 
 void reports_begin(struct reports *r); /* spool and crash files that lie there */
 void reports_turn(struct reports *r, uint64_t now, bool flush);

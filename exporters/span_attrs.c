@@ -377,6 +377,12 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 		client(m, v);
 	else
 		failed_connect(m, r);
+	/* Nobody saw the end of it: its process ended first. */
+	uint8_t error = r->error;
+	if (error == ERR_CRASHED)
+		LIT("remora.aborted", SLICE("crash"));
+	else if (error == ERR_PROCESS_KILLED || error == ERR_PROCESS_EXIT)
+		LIT("remora.aborted", error == ERR_PROCESS_KILLED ? SLICE("killed") : SLICE("exit"));
 	if (bits & REC_AMBIGUOUS)
 		LIT("remora.parent", SLICE("ambiguous"));
 	return true;

@@ -324,7 +324,7 @@ static bool take_nameless(const char *path)
 /* Started by the handler of a crashing process, which waits for us: see shim/crash. */
 static int crash_helper(const char *path)
 {
-	static const struct reports_options o = {.no_inbox = true, .no_spool = true};
+	static const struct reports_options o = {.no_inbox = true, .no_spool = true, .foreign = true};
 	const struct rlimit cpu = {ALL_TIME / SECOND, ALL_TIME / SECOND + 1};
 	char dir[256];
 	const char *slash = strrchr(path, '/');

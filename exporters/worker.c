@@ -38,6 +38,7 @@ struct worker *worker_new(const struct export_host *host)
 
 void worker_delete(struct worker *w)
 {
+	worker_left_release(w, UINT64_MAX);
 	errors_delete(w->errors); /* while there is somebody to tell */
 	if (w->reports)
 		reports_on_crash(w->reports, NULL, NULL);
@@ -84,6 +85,7 @@ static void turn(struct worker *w)
 	reports_turn(w->reports, now, w->flushing);
 	worker_orphans(w, now);
 	pump(w, now, false);
+	worker_left_release(w, now);
 	source_flush(&w->sources[0]);
 	worker_report_drops(w, now);
 	if (w->last_drain)
@@ -106,6 +108,8 @@ static uint64_t next_due(struct worker *w)
 		sooner(&due, dest_due(&w->dests[i]));
 	sooner(&due, reports_due(w->reports, mono_ns()));
 	sooner(&due, w->errors ? errors_due(w->errors) : 0);
+	if (w->n_left && mono_ns() < w->left_ns + LEFT_NS)
+		due = due && due < w->left_ns + LEFT_NS ? due : w->left_ns + LEFT_NS;
 	if (w->flushing)
 		sooner(&due, atomic_load(w->host->deadline_ns));
 	return due;
@@ -189,10 +193,13 @@ static bool flush_done(const struct worker *w, uint64_t now)
 	for (unsigned i = 0; i < w->n_dests; i++)
 		if (!dest_flushed(&w->dests[i], now))
 			return false;
-	for (unsigned i = 1; i < SOURCES && w->everything; i++)
-		if (w->sources[i].arena && w->n_dests)
+	bool somebody = !w->n_dests; /* who answers: what nobody takes stays where it lies */
+	for (unsigned i = 0; i < w->n_dests; i++)
+		somebody |= !w->dests[i].flush_failed;
+	for (unsigned i = 1; i < SOURCES && w->everything && somebody; i++)
+		if (w->sources[i].arena)
 			return false;
-	if (w->everything && look_for_orphans(w))
+	if (w->everything && somebody && look_for_orphans(w))
 		return false;
 	return reports_flushed(w->reports, now);
 }

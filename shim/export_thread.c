@@ -110,6 +110,8 @@ static bool lease_try(struct arena *a, bool *takeover)
 	return true;
 }
 
+static struct export_recent recent;
+
 static struct export_host host = {
 	.version = EXPORT_ABI,
 	.env = config.env,
@@ -124,6 +126,7 @@ static struct export_host host = {
 	.lease_try = lease_try,
 	.lease_release = arena_lease_release,
 	.stderr_write = write_stderr,
+	.recent = &recent,
 };
 
 /* Loading is one step that a fork waits out: the loader's lock must not be copied while it is held. */
@@ -228,6 +231,7 @@ void export_thread_forked(void)
 	atomic_store(&request, REQUEST_NONE);
 	atomic_store(&thread_tid, 0);
 	atomic_store(&leaves, 0);
+	atomic_store(&recent.size, 0);
 	prepared = false;
 	span_forked();
 }
@@ -414,6 +418,12 @@ void export_thread_ask(uint64_t end)
 bool export_thread_answered(void)
 {
 	return atomic_load(&state) != RUNNING || atomic_load(&request) == REQUEST_NONE;
+}
+
+uint64_t export_thread_recent(uint64_t *size)
+{
+	*size = atomic_load(&recent.size);
+	return atomic_load(&recent.at);
 }
 
 void export_thread_flush(void)

@@ -33,6 +33,7 @@ struct crash_export { /* of the exporter's thread in this process */
 	int (*tid)(void);          /* 0 = none */
 	void (*ask)(uint64_t end); /* send everything by then (CLOCK_MONOTONIC); returns at once */
 	bool (*done)(void);        /* is that done, or was there nothing to ask? */
+	uint64_t (*recent)(uint64_t *size); /* its timeline of this process: address; size 0 = none */
 };
 
 /* Constructor, single-threaded: seven sigactions, the main thread's alternate stack. */

@@ -177,12 +177,43 @@ static bool flushed(void)
 	return crash_export.done();
 }
 
+/* ---- the spans ---- */
+
+#define FLUSH_NS 500000000u
+
+static bool spans_end; /* they are yet to be ended */
+
+/* When whoever makes the report has had a chance to say what they end by. */
+static void end_spans(bool own)
+{
+	if (!spans_end)
+		return;
+	spans_end = false;
+	span_crashed(crash_file.head.signo);
+	if (own && crash_export.ask)
+		crash_export.ask(mono_ns() + FLUSH_NS);
+}
+
+static struct arena *left_in;
+static uint32_t left_before;
+
+static bool left_or_gone(void)
+{
+	return atomic_load(&left_in->crashes_done) != left_before || helper_gone();
+}
+
 /* ---- */
 
-static bool lane_b(uint64_t end)
+static bool lane_b(struct arena *a, bool own, uint64_t end)
 {
+	left_in = a;
+	left_before = a ? atomic_load(&a->crashes_done) : 0;
 	if (!start_helper(crash_file.path))
 		return false;
+	uint64_t now = mono_ns();
+	if (a && end > now) /* it leaves the exception in the arena, then sends the report */
+		wait_until(left_or_gone, a, now + (end - now) / 2);
+	end_spans(own);
 	wait_for_helper(end);
 	return !crash_file.named || accepted();
 }
@@ -203,28 +234,28 @@ void crash_deliver(void)
 	bool in_child = pid != process.pid;
 	if (first && !config.crash_wait_set)
 		end = start + 10000000000u;
-	if (!in_child)
-		span_crashed(crash_file.head.signo);
+	spans_end = !in_child;
 	struct arena *a = in_child ? NULL : process_arena_found();
 	bool alive = a && arena_lease_alive(a);
 	bool own = alive && atomic_load(&a->lease_pid) == process.pid;
 	crash_text(crash_text(taken, crash_file.path) - (sizeof CRASH_SUFFIX - 1), CRASH_TAKEN);
 	if (a && !own)
 		announce(a);
-	if (own && crash_export.ask)
-		crash_export.ask(end < start + 500000000u ? end : start + 500000000u); /* the spans that are now complete */
 	uint64_t accept = start + ACCEPT_NS < end ? start + ACCEPT_NS : end;
 	bool done = false;
-	if (alive && !own && crash_file.named)
-		done = wait_until(accepted, a, accept) && (!first || wait_until(sent, a, end));
+	if (alive && !own && crash_file.named && wait_until(accepted, a, accept)) {
+		end_spans(false); /* it reads no record before it has read the file */
+		done = !first || wait_until(sent, a, end);
+	}
 	if (!done)
-		done = lane_b(end);
+		done = lane_b(a, own, end);
 	if (!done && own && crash_file.named) {
 		announce(a);
 		accept = mono_ns() + ACCEPT_NS;
 		if (wait_until(accepted, a, accept < end ? accept : end))
 			wait_until(sent, a, end);
 	}
+	end_spans(own);
 	if (own && crash_export.done)
-		wait_until(flushed, a, end < start + 500000000u ? end : start + 500000000u);
+		wait_until(flushed, a, end < mono_ns() + FLUSH_NS ? end : mono_ns() + FLUSH_NS);
 }

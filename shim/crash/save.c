@@ -14,6 +14,7 @@
 
 #define MOST (32u << 20)
 #define RED_ZONE 128
+#define RECENT_MOST (256u << 10)
 #define PAGE 4096u
 
 struct crash_file crash_file;
@@ -476,4 +477,7 @@ void crash_save_rest(void)
 	if (n > 1)
 		crash_put(CRASH_SEC_CWD, 0, 0, text, (size_t)n);
 	put_abort_message();
+	uint64_t size = 0, at = crash_export.recent && !(h->flags & CRASH_IN_VFORK_CHILD) ? crash_export.recent(&size) : 0;
+	if (size && size <= RECENT_MOST)
+		crash_put_memory(CRASH_SEC_RECENT, 0, at, at + size);
 }

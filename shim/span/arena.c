@@ -283,7 +283,7 @@ void arena_commit(struct arena *a, struct span_rec *r)
 		atomic_store_explicit(&r->next, h, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak_explicit(&a->done_head, &h, i, memory_order_seq_cst, memory_order_relaxed));
 	uint32_t pending = atomic_fetch_add(&a->pending, 1) + 1;
-	arena_count(a, kind == SPAN_TEXT ? COUNT_TEXTS : COUNT_SPANS, 1);
+	arena_count(a, kind >= SPAN_TEXT ? COUNT_TEXTS : COUNT_SPANS, 1);
 	uint32_t sleep = atomic_load(&a->sleep);
 	if (unlikely(sleep != AWAKE))
 		wake_sleeper(a, pending, sleep);
