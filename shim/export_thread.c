@@ -361,6 +361,20 @@ void export_thread_poke_late(void)
 	}
 }
 
+void export_thread_poke_made(void)
+{
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
+	if (!wanted(a) || !waiting(a))
+		return;
+	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
+	if (!since || now - since > 30 * LATE_NS) {
+		atomic_store(&waiting_ns, now);
+	} else if (now - since > LATE_NS) {
+		atomic_store(&waiting_ns, 0);
+		start();
+	}
+}
+
 /* ---- asking ---- */
 
 /* Waits until `word` differs from `seen`, or the end. */

@@ -21,6 +21,8 @@ void export_thread_init(void);    /* constructor: where our files lie */
 void export_thread_poke(void);
 /* The same from a read or write, for programs that call nothing safe; sure of that by the signal mask. */
 void export_thread_poke_late(void);
+/* The same from where a thread was made: who may do that may be given one more. */
+void export_thread_poke_made(void);
 void export_thread_forked(void);  /* in the child, by process_forked */
 void export_thread_parked_child(void); /* in the child of a fork that waited for us: before process_forked */
 /* Send what there is, bounded by REMORA_EXIT_WAIT_MS; at exit it is started for that if nobody else exports. safe. */
