@@ -1,3 +1,4 @@
+#include "exporters/reports_5xx.h"
 #include "exporters/reports_tie.h"
 #include "base/clock.h"
 #include "base/sys.h"
@@ -26,6 +27,7 @@ struct reports {
 	struct local *local;
 	struct rollbar *rollbar; /* NULL: no token */
 	struct timeline *timeline;
+	struct failed *failed; /* NULL: 5xx answers are no reports */
 	struct inbox *inbox; /* NULL: crash files are not looked for */
 	struct buf limits;   /* when there is no place for the file */
 	struct span_events events;
@@ -61,6 +63,8 @@ struct reports *reports_new(const struct export_host *host, const struct setting
 		local_open(r->local);
 		r->rollbar = rollbar_new(s, h, r->local);
 		r->timeline = timeline_new(host->recent);
+		if (s->rollbar.failed_requests)
+			r->failed = failed_new();
 		ok = r->rollbar && r->timeline;
 		if (strncmp(s->rollbar.shown, "https:", 6) == 0 && !http_load(h, NULL, true))
 			log_warn("no certificate authorities found for %s: set SSL_CERT_FILE", s->rollbar.shown);
@@ -84,6 +88,7 @@ void reports_delete(struct reports *r)
 			(p->safe ? inbox_done : inbox_back)(r->inbox, p->file);
 	}
 	inbox_delete(r->inbox);
+	failed_delete(r->failed);
 	timeline_delete(r->timeline);
 	local_delete(r->local);
 	span_events_free(&r->events);
@@ -218,8 +223,8 @@ static bool admit(struct reports *r, const struct report *rep, uint32_t *suppres
 	return local_admit(r->local, &r->limits, key, real_ns() / 1000000000u, suppressed);
 }
 
-/* True: the crash file is needed until the item was tried. */
-static bool take(struct reports *r, const struct report *rep)
+/* `known`: the request, if it is at hand. True: the crash file is needed until the item was tried. */
+static bool take(struct reports *r, const struct report *rep, const struct failed_request *known)
 {
 	const struct span_copy *recent[TIMELINE_SPANS];
 	struct span_copy *request = malloc(sizeof *request);
@@ -232,12 +237,16 @@ static bool take(struct reports *r, const struct report *rep)
 	f.n_recent = timeline_of(r->timeline, rep->pid ? rep->pid : rep->head ? rep->head->pid
 	                                                                      : 0,
 	                         recent, TIMELINE_SPANS);
-	if (request && request_of(r, rep, recent, f.n_recent, request))
+	if (known)
+		f.request = &known->request;
+	else if (request && request_of(r, rep, recent, f.n_recent, request))
 		f.request = request;
 	bool wanted = r->rollbar && admit(r, rep, &f.suppressed);
+	if (known)
+		f.suppressed += known->suppressed;
 	bool encoded = rollbar_encode(&item, rep, &f);
 	tie_add(&r->events, rep);
-	if (rep->source != REPORT_MESSAGE) {
+	if (rep->source == REPORT_SIGNAL || rep->source == REPORT_STDERR) {
 		if (r->settings->console)
 			show(r, rep, program);
 		if (local_keep(r->local, rep, program, &item)) {
@@ -261,8 +270,19 @@ static bool take(struct reports *r, const struct report *rep)
 
 void reports_take(struct reports *r, const struct report *rep)
 {
+	const uint8_t *trace, *span = report_span(rep, &trace);
 	r->file = NULL;
-	take(r, rep);
+	take(r, rep, NULL);
+	if (r->failed && span)
+		failed_told(r->failed, span);
+}
+
+void reports_offer(struct reports *r, struct report *rep)
+{
+	if (r->failed)
+		failed_offer(r->failed, rep, mono_ns());
+	else
+		report_free(rep);
 }
 
 /* ---- crash files ---- */
@@ -315,7 +335,7 @@ static bool make_report(struct reports *r, const char *name, const void *bytes, 
 	if (rep->head)
 		look_around(r, rep, bytes, n);
 	r->file = name;
-	bool waits = take(r, rep);
+	bool waits = take(r, rep, NULL);
 	r->file = NULL;
 	if (r->arena != r->host->arena)
 		arena_unmap((struct arena *)(uintptr_t)r->arena);
@@ -371,6 +391,19 @@ void reports_saw(struct reports *r, const struct arena *a, uint32_t slot)
 {
 	if (r->timeline)
 		timeline_add(r->timeline, a, slot);
+	if (r->failed)
+		failed_saw(r->failed, a, slot, mono_ns());
+}
+
+/* All of them when the process ends: there will be no more of their exceptions. */
+static void turn_failed(struct reports *r, uint64_t now, bool flush)
+{
+	bool all = flush && atomic_load(r->host->request) == REQUEST_STOP;
+	struct failed_request q;
+	while (failed_take(r->failed, now, all, &q)) {
+		take(r, q.report, &q);
+		report_free(q.report);
+	}
 }
 
 void reports_begin(struct reports *r)
@@ -386,6 +419,8 @@ void reports_turn(struct reports *r, uint64_t now, bool flush)
 	uint64_t due;
 	if (r->inbox && !r->options.no_inbox && inbox_stirred(r->inbox, atomic_load(&r->host->arena->crashes), now, &due))
 		scan(r, now);
+	if (r->failed)
+		turn_failed(r, now, flush);
 	if (r->rollbar)
 		rollbar_pump(r->rollbar, now, flush);
 }
@@ -395,6 +430,9 @@ uint64_t reports_due(struct reports *r, uint64_t now)
 	uint64_t due = r->rollbar ? rollbar_due(r->rollbar) : 0, at = 0;
 	if (r->inbox && !r->options.no_inbox && inbox_stirred(r->inbox, atomic_load(&r->host->arena->crashes), now, &at))
 		return now;
+	if (at && (!due || at < due))
+		due = at;
+	at = r->failed ? failed_due(r->failed) : 0;
 	return at && (!due || at < due) ? at : due;
 }
 
@@ -411,7 +449,7 @@ bool reports_flushed(const struct reports *r, uint64_t now)
 
 bool reports_idle(const struct reports *r)
 {
-	return !r->rollbar || rollbar_idle(r->rollbar);
+	return (!r->rollbar || rollbar_idle(r->rollbar)) && !(r->failed && failed_due(r->failed));
 }
 
 void reports_left(struct reports *r, const struct rec_view *v)

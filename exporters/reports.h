@@ -29,6 +29,8 @@ bool reports_wanted(const struct reports *r);
 
 /* A report from anywhere: what has to be done with it. It is borrowed. */
 void reports_take(struct reports *r, const struct report *report);
+/* An error that the program caught and logged, for its request's report if that was answered with 5xx; owns it. */
+void reports_offer(struct reports *r, struct report *report);
 /* Called with a crash file's report before anything is done with it: exporters/errors adds what the process said. */
 void reports_on_crash(struct reports *r, void (*f)(void *ctx, struct report *), void *ctx);
 /* A record was drained, for the timeline of its process. Cheap, and nothing without Rollbar. */

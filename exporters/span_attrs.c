@@ -251,6 +251,7 @@ static void server(struct maker *m, const struct rec_view *v)
 		LIT("client.address", peer);
 	add_peer(m, r, peer);
 	STR("user_agent.original", v->str[REC_USER_AGENT]);
+	STR("enduser.id", v->str[REC_USER]);
 	STR("http.route", route);
 	add_exchange(m, r, 500);
 }

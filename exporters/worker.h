@@ -113,6 +113,7 @@ struct worker {
 	struct http *http;
 	struct reports *reports;        /* crashes and errors */
 	struct errors *errors;          /* what stderr tells of them; NULL: not wanted */
+	bool errors_logged;             /* also what the program caught and logged */
 	struct source sources[SOURCES]; /* [0]: this tree's arena */
 	struct dest dests[DESTS];
 	unsigned n_dests, n_http;
