@@ -257,6 +257,7 @@ static bool take(struct reports *r, const struct report *rep, const struct faile
 			         *local_path(r->local) ? local_path(r->local) : "(no directory)", strerror(errno));
 		}
 	}
+	r->counts.suppressed += r->rollbar && !wanted;
 	if (r->rollbar && !wanted)
 		log_debug("rollbar: %s: more than %d an hour; not sent", rep->title ? rep->title : "item", LIMIT_PER_HOUR);
 	if (wanted && encoded)
@@ -466,7 +467,12 @@ struct reports_counts reports_counts(const struct reports *r)
 {
 	struct reports_counts c = r->counts;
 	c.last = r->rollbar ? rollbar_last(r->rollbar) : "";
-	c.waiting = r->rollbar ? rollbar_waiting(r->rollbar) : 0;
-	c.sent = r->rollbar ? rollbar_sent(r->rollbar) : 0;
+	if (r->rollbar) {
+		struct rollbar_counts n = rollbar_counts(r->rollbar);
+		c.waiting = rollbar_waiting(r->rollbar);
+		c.sent = n.sent;
+		c.refused = n.refused;
+		c.lost = n.lost;
+	}
 	return c;
 }

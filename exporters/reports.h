@@ -52,7 +52,8 @@ const struct span_events *reports_events(const struct reports *r);
 
 struct reports_counts {
 	unsigned made, kept, foreign_files, foreign_items, waiting;
-	uint64_t sent;
+	unsigned suppressed; /* items of a kind that came too often */
+	uint64_t sent, refused, lost;
 	const char *last; /* answer of Rollbar, "" = none */
 };
 struct reports_counts reports_counts(const struct reports *r);
