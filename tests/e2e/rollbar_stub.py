@@ -162,6 +162,7 @@ class Rollbar:
         self.tokens, self.token = list(tokens), tokens[0] if tokens else None
         self.items, self.posts, self.faults, self.script = [], [], [], []
         self.always = None                      # a Reply for all that the script does not cover
+        self.judge = None                       # data -> a Reply for what is otherwise good, or None
         self.limit = LIMIT
         self.changed = threading.Condition()
         self._stop = threading.Event()
@@ -233,6 +234,8 @@ class Rollbar:
         status, message, data = self._judge(h, raw)
         with self.changed:
             reply = self.script.pop(0) if self.script else self.always
+        if not reply and data and self.judge:
+            reply = self.judge(data)
         if reply and reply.status != 200:
             status, message = reply.status, "scripted"
         if reply and reply.action:
