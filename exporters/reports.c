@@ -28,8 +28,8 @@ struct reports {
 	struct rollbar *rollbar; /* NULL: no token */
 	struct timeline *timeline;
 	struct failed *failed; /* NULL: 5xx answers are no reports */
-	struct inbox *inbox; /* NULL: crash files are not looked for */
-	struct buf limits;   /* when there is no place for the file */
+	struct inbox *inbox;   /* NULL: crash files are not looked for */
+	struct buf limits;     /* when there is no place for the file */
 	struct span_events events;
 	const struct arena *arena; /* of the process that the report under way is of */
 	struct pending pending[PENDING];
@@ -326,7 +326,7 @@ static bool make_report(struct reports *r, const char *name, const void *bytes, 
 {
 	const char *why = NULL;
 	struct report *rep =
-	    crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
+		crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
 	if (!rep) {
 		log_warn("crash file %s cannot be read: %s; removed", name, why);
 		return false;

@@ -25,7 +25,7 @@ struct failed {
 		char *process; /* description, owned */
 		uint32_t process_n;
 		char kind[PATH_MOST + 64], fingerprint[41];
-	} *waiting[WAITING]; /* oldest first */
+	} * waiting[WAITING]; /* oldest first */
 	unsigned n;
 	struct logged {
 		struct report *report;

@@ -13,7 +13,7 @@
 #define SPAN_EVENTS_MOST 64         /* the oldest makes room */
 #define SPAN_EVENT_TEXT (48 * 1024) /* of a stack trace */
 
-struct span_exception { /* what is known of one */
+struct span_exception {                /* what is known of one */
 	const uint8_t *trace_id, *span_id; /* of its request; NULL: none */
 	const uint8_t *instance;           /* of a process that it ended, with all that was open there; NULL */
 	uint64_t time_ns;

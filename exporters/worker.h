@@ -124,9 +124,9 @@ struct worker {
 	bool forget_resources; /* an orphan is gone: its processes are cached by its address */
 	bool can_grow;
 	bool flushing;
-	bool everything;     /* a flush waits for what dead trees left as well: the remora command */
-	uint32_t last_drain; /* records, to choose how long to wait for sockets */
-	uint32_t slots_each; /* that a record took lately */
+	bool everything;            /* a flush waits for what dead trees left as well: the remora command */
+	uint32_t last_drain;        /* records, to choose how long to wait for sockets */
+	uint32_t slots_each;        /* that a record took lately */
 	struct ref left[LEFT_HELD]; /* what helpers left of crashes: kept until the spans that it is for were taken */
 	unsigned n_left;
 	uint64_t left_ns; /* when the last came */

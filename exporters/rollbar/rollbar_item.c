@@ -23,7 +23,7 @@ static cJSON *frame(const struct report_frame *f)
 	cJSON *o = cJSON_CreateObject();
 	char text[512];
 	item_put(o, "filename", f->file && *f->file ? f->file : f->module && *f->module ? f->module
-	                                                                           : "unknown");
+	                                                                                : "unknown");
 	if (f->file && f->line)
 		item_number(o, "lineno", f->line);
 	if (f->file && f->column)
@@ -119,8 +119,8 @@ bool rollbar_encode(struct buf *out, const struct report *r, const struct item_f
 		environment = f->set->environment;
 	item_most(data, "environment", environment, 255);
 	item_put(data, "level", r->level ? r->level : r->source == REPORT_SIGNAL ? "critical"
-	                                     : r->source == REPORT_MESSAGE  ? "info"
-	                                                                    : "error");
+	                                          : r->source == REPORT_MESSAGE  ? "info"
+	                                                                         : "error");
 	item_number(data, "timestamp", (double)(r->time_ns / 1000000000u));
 	item_put(data, "uuid", r->uuid);
 	item_put(data, "language", r->language ? r->language : "c");

@@ -181,7 +181,7 @@ static void add_span(cJSON *list, const struct span_copy *c)
 		item_put(body, "method", r->kind == SPAN_CONNECT ? "CONNECT" : method_of(c, text));
 		item_put(body, "url", url);
 		item_put(body, "status_code", r->status ? status : error ? error
-		                                                    : "0");
+		                                                         : "0");
 		item_number(body, "start_timestamp_ms", start);
 		if (r->end_ns)
 			item_number(body, "end_timestamp_ms", end);

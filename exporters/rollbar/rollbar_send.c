@@ -25,7 +25,7 @@
 #define WAIT_429 (60 * SECOND)    /* when it does not say */
 #define TOKEN_LOOK (60 * SECOND)  /* for a mended token, while items wait for one */
 #define PER_MINUTE 60
-#define TURNS 3 /* failed tries before the next one's turn */
+#define TURNS 3      /* failed tries before the next one's turn */
 #define GONE_FAILS 8 /* so many tries in a row: nobody is there, the thread need not stay for it */
 
 /* ---- answers ---- */

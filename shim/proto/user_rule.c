@@ -1,7 +1,12 @@
 #include "proto/user_rule.h"
 #include <string.h>
 
-enum user_from { USER_HEADER, USER_COOKIE, USER_QUERY, USER_PATH, USER_BAGGAGE, USER_KINDS };
+enum user_from { USER_HEADER,
+	             USER_COOKIE,
+	             USER_QUERY,
+	             USER_PATH,
+	             USER_BAGGAGE,
+	             USER_KINDS };
 
 static char lower(char c)
 {
