@@ -25,6 +25,7 @@ enum export_request {
 
 struct export_recent { /* memory of the exporter's that goes into a crash file, should this process crash */
 	_Atomic uint64_t at, size; /* size 0: none */
+	_Atomic uint32_t frozen;   /* it crashes: what waits in the arena is to stay there, until a flush is asked for */
 };
 
 struct export_host {

@@ -1,44 +1,10 @@
-#include "exporters/reports_5xx.h"
-#include "exporters/reports_tie.h"
+#include "exporters/reports_priv.h"
 #include "base/clock.h"
-#include "base/sys.h"
-#include "exporters/console_tree.h"
-#include "exporters/crash_inbox.h"
 #include "exporters/log.h"
-#include "exporters/rollbar/rollbar.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PENDING 32
-#define CONSOLE_FRAMES 8
-
-struct pending { /* a crash file whose item is yet to be tried */
-	char file[INBOX_NAME], uuid[37];
-	bool safe; /* its item is in the spool */
-};
-
-struct reports {
-	const struct export_host *host;
-	const struct settings *settings;
-	struct reports_options options;
-	struct host_facts facts;
-	struct local *local;
-	struct rollbar *rollbar; /* NULL: no token */
-	struct timeline *timeline;
-	struct failed *failed; /* NULL: 5xx answers are no reports */
-	struct inbox *inbox;   /* NULL: crash files are not looked for */
-	struct buf limits;     /* when there is no place for the file */
-	struct span_events events;
-	const struct arena *arena; /* of the process that the report under way is of */
-	struct pending pending[PENDING];
-	const char *file; /* of the report under way, or NULL */
-	bool nameless;    /* it has no name that could be removed */
-	void (*on_crash)(void *ctx, struct report *);
-	void *on_crash_ctx;
-	struct reports_counts counts;
-};
 
 static _Atomic bool told_store;
 
@@ -141,37 +107,6 @@ static bool request_of(const struct reports *r, const struct report *rep, const 
 	return !rep->head && tie_find(r->arena, id, out);
 }
 
-static void show(const struct reports *r, const struct report *rep, const char *program)
-{
-	struct buf b = {0};
-	const struct report_exception *e = rep->n_exceptions ? &rep->exceptions[0] : NULL;
-	char line[600];
-	const char *title = rep->title ? rep->title : "crash";
-	console_escape(&b, (struct slice){program, (uint32_t)strlen(program)}, 200);
-	buf_add(&b, ": ", 2);
-	console_escape(&b, (struct slice){title, (uint32_t)strlen(title)}, 400);
-	buf_add(&b, "\n", 1);
-	for (size_t i = 0; e && i < e->n && i < CONSOLE_FRAMES; i++) {
-		const struct report_frame *f = &e->frames[i];
-		const char *name = f->signal ? "<signal handler called>" : f->function ? f->function
-		                                                                       : "??";
-		int n;
-		if (f->file)
-			n = snprintf(line, sizeof line, "#%zu %s at %s:%u", i, name, f->file, f->line);
-		else
-			n = snprintf(line, sizeof line, "#%zu %s from %s+0x%llx", i, name, f->module ? f->module : "?",
-			             (unsigned long long)f->offset);
-		buf_add(&b, "    ", 4);
-		console_escape(&b, (struct slice){line, (uint32_t)(n < (int)sizeof line ? n : (int)sizeof line - 1)}, 400);
-		buf_add(&b, "\n", 1);
-	}
-	if (!b.failed && b.n < 4096)
-		r->host->stderr_write(b.p, b.n);
-	buf_free(&b);
-}
-
-static void file_done(struct reports *r, const char *name);
-
 static void tried(void *ctx, const char *uuid, enum rollbar_end end)
 {
 	struct reports *r = ctx;
@@ -181,7 +116,7 @@ static void tried(void *ctx, const char *uuid, enum rollbar_end end)
 		if (!*p->file || strcmp(p->uuid, uuid) != 0)
 			continue;
 		if (end != ITEM_WAITS || p->safe)
-			file_done(r, p->file);
+			reports_file_done(r, p->file);
 		else
 			continue; /* it is nowhere else yet */
 		*p->file = 0;
@@ -223,8 +158,7 @@ static bool admit(struct reports *r, const struct report *rep, uint32_t *suppres
 	return local_admit(r->local, &r->limits, key, real_ns() / 1000000000u, suppressed);
 }
 
-/* `known`: the request, if it is at hand. True: the crash file is needed until the item was tried. */
-static bool take(struct reports *r, const struct report *rep, const struct failed_request *known)
+bool reports_make(struct reports *r, const struct report *rep, const struct failed_request *known)
 {
 	const struct span_copy *recent[TIMELINE_SPANS];
 	struct span_copy *request = malloc(sizeof *request);
@@ -248,7 +182,7 @@ static bool take(struct reports *r, const struct report *rep, const struct faile
 	tie_add(&r->events, rep);
 	if (rep->source == REPORT_SIGNAL || rep->source == REPORT_STDERR) {
 		if (r->settings->console)
-			show(r, rep, program);
+			reports_show(r->host, rep, program);
 		if (local_keep(r->local, rep, program, &item)) {
 			r->counts.kept++;
 			log_info("%s: %s; remora crashes show %.8s", program, rep->title ? rep->title : "crash", rep->uuid);
@@ -273,7 +207,7 @@ void reports_take(struct reports *r, const struct report *rep)
 {
 	const uint8_t *trace, *span = report_span(rep, &trace);
 	r->file = NULL;
-	take(r, rep, NULL);
+	reports_make(r, rep, NULL);
 	if (r->failed && span)
 		failed_told(r->failed, span);
 }
@@ -284,106 +218,6 @@ void reports_offer(struct reports *r, struct report *rep)
 		failed_offer(r->failed, rep, mono_ns());
 	else
 		report_free(rep);
-}
-
-/* ---- crash files ---- */
-
-void reports_on_crash(struct reports *r, void (*f)(void *ctx, struct report *), void *ctx)
-{
-	r->on_crash = f;
-	r->on_crash_ctx = ctx;
-}
-
-/* A handler may wait for the file's new name, and for its end. */
-static void told(struct reports *r)
-{
-	atomic_fetch_add(&r->host->arena->crashes_done, 1);
-	sys_futex_wake(&r->host->arena->crashes_done, INT32_MAX);
-}
-
-static void file_done(struct reports *r, const char *name)
-{
-	inbox_done(r->inbox, name);
-	told(r);
-}
-
-/* The arena of the crashed process; not ours when we are its helper, or the start after. What it holds, and is told. */
-static void look_around(struct reports *r, const struct report *rep, const void *bytes, size_t n)
-{
-	const struct crash_head *h = rep->head;
-	struct arena *own = r->host->arena, *a = own;
-	if (!arena_has_process(own, h->pid, h->start))
-		a = arena_of_process(r->host->dir, h->pid, h->start, h->config_hash);
-	r->arena = a ? a : own;
-	if (r->timeline)
-		tie_timeline(r->timeline, r->arena, h->pid, bytes, n);
-	if (r->options.foreign && a && a != own)
-		tie_leave(a, rep);
-}
-
-/* True: it waits for its item's first try. */
-static bool make_report(struct reports *r, const char *name, const void *bytes, size_t n)
-{
-	const char *why = NULL;
-	struct report *rep =
-		crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
-	if (!rep) {
-		log_warn("crash file %s cannot be read: %s; removed", name, why);
-		return false;
-	}
-	if (r->on_crash)
-		r->on_crash(r->on_crash_ctx, rep);
-	if (rep->head)
-		look_around(r, rep, bytes, n);
-	r->file = name;
-	bool waits = take(r, rep, NULL);
-	r->file = NULL;
-	if (r->arena != r->host->arena)
-		arena_unmap((struct arena *)(uintptr_t)r->arena);
-	r->arena = r->host->arena;
-	report_free(rep);
-	return waits;
-}
-
-static void file_taken(struct reports *r, struct inbox_file *f)
-{
-	bool waits = false;
-	if (inbox_read(r->inbox, f))
-		waits = make_report(r, f->name, f->bytes, f->n);
-	else
-		log_warn("crash file %s/%s cannot be read; removed", r->host->dir, f->name);
-	free(f->bytes);
-	if (!waits)
-		file_done(r, f->name);
-}
-
-bool reports_take_file(struct reports *r, const char *name)
-{
-	struct inbox_file f;
-	if (!r->inbox || !inbox_claim(r->inbox, name, &f))
-		return false;
-	file_taken(r, &f);
-	return true;
-}
-
-bool reports_take_bytes(struct reports *r, const char *name, const void *bytes, size_t n)
-{
-	unsigned before = r->counts.made;
-	r->nameless = true;
-	make_report(r, name, bytes, n);
-	r->nameless = false;
-	return r->counts.made != before;
-}
-
-static void scan(struct reports *r, uint64_t now)
-{
-	struct inbox_file files[INBOX_AT_A_TIME];
-	uint32_t word = atomic_load(&r->host->arena->crashes);
-	unsigned n = inbox_scan(r->inbox, word, now, r->options.any, files, &r->counts.foreign_files);
-	if (n)
-		told(r);
-	for (unsigned i = 0; i < n; i++)
-		file_taken(r, &files[i]);
 }
 
 /* ---- turns ---- */
@@ -402,7 +236,7 @@ static void turn_failed(struct reports *r, uint64_t now, bool flush)
 	bool all = flush && atomic_load(r->host->request) == REQUEST_STOP;
 	struct failed_request q;
 	while (failed_take(r->failed, now, all, &q)) {
-		take(r, q.report, &q);
+		reports_make(r, q.report, &q);
 		report_free(q.report);
 	}
 }
@@ -410,7 +244,7 @@ static void turn_failed(struct reports *r, uint64_t now, bool flush)
 void reports_begin(struct reports *r)
 {
 	if (r->inbox && !r->options.no_inbox)
-		scan(r, mono_ns());
+		reports_scan(r, mono_ns());
 	if (r->rollbar && !r->options.no_spool)
 		rollbar_adopt(r->rollbar, r->options.any, &r->counts.foreign_items);
 }
@@ -419,7 +253,7 @@ void reports_turn(struct reports *r, uint64_t now, bool flush)
 {
 	uint64_t due;
 	if (r->inbox && !r->options.no_inbox && inbox_stirred(r->inbox, atomic_load(&r->host->arena->crashes), now, &due))
-		scan(r, now);
+		reports_scan(r, now);
 	if (r->failed)
 		turn_failed(r, now, flush);
 	if (r->rollbar)

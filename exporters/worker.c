@@ -9,6 +9,7 @@
 #define IDLE_NS (30 * SECOND) /* nothing to send for so long: the thread ends */
 #define BUSY_WAIT_MS 2        /* for sockets, while records stream in */
 #define SOME_WAIT_MS 5        /* while some do */
+#define FROZEN_WAIT_NS (5 * MS)
 #define QUIET_WAIT_MS 15      /* else; it bounds how long a flush waits to be noticed */
 
 struct worker *worker_new(const struct export_host *host)
@@ -179,6 +180,8 @@ static void wait_for_work(struct worker *w)
 	w->host->run_leave();
 	if (http)
 		http_wait(w->http, ms);
+	else if (worker_frozen(w))
+		arena_sleep(a, false, FROZEN_WAIT_NS, UINT32_MAX / 2);
 	else
 		arena_sleep(a, idle, timeout, batch);
 	w->host->run_enter();

@@ -143,6 +143,11 @@ struct worker *worker_new(const struct export_host *host);
 enum export_end worker_run(struct worker *w, bool takeover);
 /* What was not sent stays taken in the arena: the next owner of its lease finds it. */
 void worker_delete(struct worker *w);
+/* Our own process crashes: the report is made of what waits, by somebody else. */
+static inline bool worker_frozen(const struct worker *w)
+{
+	return w->host->recent && atomic_load_explicit(&w->host->recent->frozen, memory_order_relaxed);
+}
 static inline struct arena *worker_arena(const struct worker *w)
 {
 	return w->sources[0].arena;

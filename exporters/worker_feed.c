@@ -109,6 +109,8 @@ void worker_drain(struct worker *w, uint64_t now, bool final)
 	bool due = held && held <= now;
 	uint32_t n;
 	w->last_drain = 0;
+	if (worker_frozen(w))
+		return;
 	do {
 		n = arena_drain(a, w->slots, DRAIN, due, final);
 		take(w, n, now);

@@ -232,6 +232,7 @@ void export_thread_forked(void)
 	atomic_store(&thread_tid, 0);
 	atomic_store(&leaves, 0);
 	atomic_store(&recent.size, 0);
+	atomic_store(&recent.frozen, 0);
 	prepared = false;
 	span_forked();
 }
@@ -424,6 +425,7 @@ void export_thread_ask(uint64_t end)
 	struct arena *a = atomic_load(&process.arena);
 	if (!a || atomic_load(&state) != RUNNING)
 		return;
+	atomic_store(&recent.frozen, 0);
 	atomic_store(&deadline_ns, end);
 	atomic_store(&request, REQUEST_FLUSH);
 	arena_wake(a);
@@ -438,6 +440,11 @@ uint64_t export_thread_recent(uint64_t *size)
 {
 	*size = atomic_load(&recent.size);
 	return atomic_load(&recent.at);
+}
+
+void export_thread_freeze(void)
+{
+	atomic_store(&recent.frozen, 1);
 }
 
 void export_thread_flush(void)

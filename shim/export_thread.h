@@ -16,6 +16,7 @@ void export_thread_ask(uint64_t end);
 bool export_thread_answered(void);
 /* What of the exporter's memory goes into a crash file; 0: nothing. */
 uint64_t export_thread_recent(uint64_t *size);
+void export_thread_freeze(void); /* from now on that grows no more, until export_thread_ask */
 void export_thread_init(void);    /* constructor: where our files lie */
 /* Start it if there is something to export and nobody who does. safe, inside the guard. */
 void export_thread_poke(void);

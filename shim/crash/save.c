@@ -261,6 +261,8 @@ bool crash_save_begin(const struct crash_cause *c)
 {
 	struct crash_head *h = &crash_file.head;
 	int pid = sys_getpid();
+	if (crash_export.freeze && !c->vforked)
+		crash_export.freeze();
 	make_room();
 	uint64_t start = proc_start_time(pid);
 	fill_head(c, start);
