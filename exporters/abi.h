@@ -7,7 +7,7 @@
 
 #include "span/arena.h"
 
-#define EXPORT_ABI 1
+#define EXPORT_ABI 2
 
 enum export_end { /* why remora_export_main returned */
 	EXPORT_STOPPED,  /* asked to */
@@ -21,6 +21,11 @@ enum export_request {
 	REQUEST_FLUSH,
 	REQUEST_PAUSE, /* flush, then return: the process lives on without us */
 	REQUEST_STOP,  /* the same at the process's end: the last of its tree removes the arena's file */
+};
+
+struct export_recent { /* memory of the exporter's that goes into a crash file, should this process crash */
+	_Atomic uint64_t at, size; /* size 0: none */
+	_Atomic uint32_t frozen;   /* it crashes: what waits in the arena is to stay there, until a flush is asked for */
 };
 
 struct export_host {
@@ -54,6 +59,7 @@ struct export_host {
 	 * whole or not at all for text below PIPE_BUF. False = not written.
 	 */
 	bool (*stderr_write)(const char *text, size_t n);
+	struct export_recent *recent; /* NULL: nobody reads it */
 };
 
 /* Takes the lease, exports until asked to stop or idle. exporter; all signals blocked. */

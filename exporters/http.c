@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "exporters/http_call.h"
 #include "exporters/log.h"
+#include "exporters/secret.h"
 #include "exporters/settings.h"
 #include <openssl/crypto.h>
 #include <poll.h>
@@ -20,7 +21,8 @@ bool http_global_init(void)
 	/* Its exit handler would run before our last flush; its configuration file is the host's. */
 	if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL))
 		return false;
-	done = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+	done = curl_global_init_mem(CURL_GLOBAL_DEFAULT, secret_alloc, secret_free, secret_realloc, secret_strdup,
+	                            secret_calloc) == CURLE_OK;
 	return done;
 }
 

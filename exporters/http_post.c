@@ -66,6 +66,15 @@ static bool header_value(const char *p, size_t n, const char *name, char *value,
 	return true;
 }
 
+/* Seconds since 1970, at most an hour away. */
+static uint64_t until(const char *value, uint64_t now_ns)
+{
+	uint64_t at = 0, now = now_ns / 1000000000u;
+	if (!settings_number(value + strspn(value, " \t"), UINT32_MAX, &at) || at <= now)
+		return 0;
+	return (at - now < 3600 ? at - now : 3600) * UINT64_C(1000000000);
+}
+
 static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 {
 	struct http_call *c = ctx;
@@ -82,6 +91,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 		c->retry_after_ns = http_retry_after(value, real_ns());
 	else if (header_value(p, n, "x-rate-limit-remaining-seconds:", value, sizeof value))
 		c->rate_wait_ns = http_retry_after(value, real_ns());
+	else if (!c->rate_wait_ns && header_value(p, n, "x-rate-limit-reset:", value, sizeof value))
+		c->rate_wait_ns = until(value, real_ns());
 	else if (header_value(p, n, "x-rate-limit-remaining:", value, sizeof value))
 		c->rate_used_up = strspn(value, " \t0") == strlen(value) && strchr(value, '0');
 	return n;

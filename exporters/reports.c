@@ -1,41 +1,10 @@
-#include "exporters/reports.h"
+#include "exporters/reports_priv.h"
 #include "base/clock.h"
-#include "base/sys.h"
-#include "exporters/console_tree.h"
-#include "exporters/crash_inbox.h"
 #include "exporters/log.h"
-#include "exporters/rollbar/rollbar.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PENDING 32
-#define CONSOLE_FRAMES 8
-
-struct pending { /* a crash file whose item is yet to be tried */
-	char file[INBOX_NAME], uuid[37];
-	bool safe; /* its item is in the spool */
-};
-
-struct reports {
-	const struct export_host *host;
-	const struct settings *settings;
-	struct reports_options options;
-	struct host_facts facts;
-	struct local *local;
-	struct rollbar *rollbar; /* NULL: no token */
-	struct timeline *timeline;
-	struct inbox *inbox; /* NULL: crash files are not looked for */
-	struct buf limits;   /* when there is no place for the file */
-	struct span_events events;
-	struct pending pending[PENDING];
-	const char *file; /* of the report under way, or NULL */
-	bool nameless;    /* it has no name that could be removed */
-	void (*on_crash)(void *ctx, struct report *);
-	void *on_crash_ctx;
-	struct reports_counts counts;
-};
 
 static _Atomic bool told_store;
 
@@ -52,12 +21,16 @@ struct reports *reports_new(const struct export_host *host, const struct setting
 	host_facts_read(&r->facts);
 	if (s->attr_length_limit != UINT32_MAX)
 		r->events.most = s->attr_length_limit;
+	r->events.uuid_key = s->rollbar.on ? "rollbar.uuid" : "remora.report";
+	r->arena = host->arena;
 	r->local = local_new(s->state_dir);
 	bool ok = r->local;
 	if (ok && s->rollbar.on) {
 		local_open(r->local);
 		r->rollbar = rollbar_new(s, h, r->local);
-		r->timeline = timeline_new();
+		r->timeline = timeline_new(host->recent);
+		if (s->rollbar.failed_requests)
+			r->failed = failed_new();
 		ok = r->rollbar && r->timeline;
 		if (strncmp(s->rollbar.shown, "https:", 6) == 0 && !http_load(h, NULL, true))
 			log_warn("no certificate authorities found for %s: set SSL_CERT_FILE", s->rollbar.shown);
@@ -81,6 +54,7 @@ void reports_delete(struct reports *r)
 			(p->safe ? inbox_done : inbox_back)(r->inbox, p->file);
 	}
 	inbox_delete(r->inbox);
+	failed_delete(r->failed);
 	timeline_delete(r->timeline);
 	local_delete(r->local);
 	span_events_free(&r->events);
@@ -115,83 +89,23 @@ static const char *program_of(const struct report *r, char comm[17])
 	return *comm ? comm : "unknown";
 }
 
-static bool has_id(const uint8_t id[8])
-{
-	static const uint8_t zero[8];
-	return memcmp(id, zero, 8) != 0;
-}
-
-static const uint8_t *span_of(const struct report *r, const uint8_t **trace)
-{
-	*trace = r->trace_id;
-	if (has_id(r->span_id))
-		return r->span_id;
-	if (!r->head || !has_id(r->head->span_id))
-		return NULL;
-	*trace = r->head->trace_id;
-	return r->head->span_id;
-}
-
 /* The request: its slot, as long as it is still that one, else what was drained of it. */
 static bool request_of(const struct reports *r, const struct report *rep, const struct span_copy **recent, unsigned n,
                        struct span_copy *out)
 {
-	const uint8_t *trace, *id = span_of(rep, &trace);
+	const uint8_t *trace, *id = report_span(rep, &trace);
 	if (!id)
 		return false;
-	if (rep->head && rep->head->slot != SLOT_NONE && span_copy_take(r->host->arena, rep->head->slot, out) &&
-	    memcmp(out->rec.span_id, id, 8) == 0 && out->rec.kind != SPAN_TEXT)
+	if (rep->head && span_copy_take(r->arena, rep->head->slot, out) && memcmp(out->rec.span_id, id, 8) == 0 &&
+	    out->rec.kind < SPAN_TEXT)
 		return true;
 	for (unsigned i = n; i > 0; i--)
-		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind != SPAN_TEXT) {
+		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind < SPAN_TEXT) {
 			*out = *recent[i - 1];
 			return true;
 		}
-	return false;
+	return !rep->head && tie_find(r->arena, id, out);
 }
-
-static void show(const struct reports *r, const struct report *rep, const char *program)
-{
-	struct buf b = {0};
-	const struct report_exception *e = rep->n_exceptions ? &rep->exceptions[0] : NULL;
-	char line[600];
-	const char *title = rep->title ? rep->title : "crash";
-	console_escape(&b, (struct slice){program, (uint32_t)strlen(program)}, 200);
-	buf_add(&b, ": ", 2);
-	console_escape(&b, (struct slice){title, (uint32_t)strlen(title)}, 400);
-	buf_add(&b, "\n", 1);
-	for (size_t i = 0; e && i < e->n && i < CONSOLE_FRAMES; i++) {
-		const struct report_frame *f = &e->frames[i];
-		const char *name = f->signal ? "<signal handler called>" : f->function ? f->function
-		                                                                       : "??";
-		int n;
-		if (f->file)
-			n = snprintf(line, sizeof line, "#%zu %s at %s:%u", i, name, f->file, f->line);
-		else
-			n = snprintf(line, sizeof line, "#%zu %s from %s+0x%llx", i, name, f->module ? f->module : "?",
-			             (unsigned long long)f->offset);
-		buf_add(&b, "    ", 4);
-		console_escape(&b, (struct slice){line, (uint32_t)(n < (int)sizeof line ? n : (int)sizeof line - 1)}, 400);
-		buf_add(&b, "\n", 1);
-	}
-	if (!b.failed && b.n < 4096)
-		r->host->stderr_write(b.p, b.n);
-	buf_free(&b);
-}
-
-static void tie(struct reports *r, const struct report *rep)
-{
-	const uint8_t *trace, *span = span_of(rep, &trace);
-	if (!span || !rep->n_exceptions)
-		return;
-	const struct report_exception *e = &rep->exceptions[0];
-	struct span_event *event = span_events_add(&r->events, trace, span, rep->time_ns, e->type, e->message, rep->text);
-	for (size_t i = 0; event && i < e->n; i++)
-		span_event_frame(event, e->frames[i].signal ? "<signal handler called>" : e->frames[i].function,
-		                 e->frames[i].file ? e->frames[i].file : e->frames[i].module, e->frames[i].line);
-}
-
-static void file_done(struct reports *r, const char *name);
 
 static void tried(void *ctx, const char *uuid, enum rollbar_end end)
 {
@@ -202,7 +116,7 @@ static void tried(void *ctx, const char *uuid, enum rollbar_end end)
 		if (!*p->file || strcmp(p->uuid, uuid) != 0)
 			continue;
 		if (end != ITEM_WAITS || p->safe)
-			file_done(r, p->file);
+			reports_file_done(r, p->file);
 		else
 			continue; /* it is nowhere else yet */
 		*p->file = 0;
@@ -244,8 +158,7 @@ static bool admit(struct reports *r, const struct report *rep, uint32_t *suppres
 	return local_admit(r->local, &r->limits, key, real_ns() / 1000000000u, suppressed);
 }
 
-/* True: the crash file is needed until the item was tried. */
-static bool take(struct reports *r, const struct report *rep)
+bool reports_make(struct reports *r, const struct report *rep, const struct failed_request *known)
 {
 	const struct span_copy *recent[TIMELINE_SPANS];
 	struct span_copy *request = malloc(sizeof *request);
@@ -258,14 +171,18 @@ static bool take(struct reports *r, const struct report *rep)
 	f.n_recent = timeline_of(r->timeline, rep->pid ? rep->pid : rep->head ? rep->head->pid
 	                                                                      : 0,
 	                         recent, TIMELINE_SPANS);
-	if (request && request_of(r, rep, recent, f.n_recent, request))
+	if (known)
+		f.request = &known->request;
+	else if (request && request_of(r, rep, recent, f.n_recent, request))
 		f.request = request;
 	bool wanted = r->rollbar && admit(r, rep, &f.suppressed);
+	if (known)
+		f.suppressed += known->suppressed;
 	bool encoded = rollbar_encode(&item, rep, &f);
-	tie(r, rep);
-	if (rep->source != REPORT_MESSAGE) {
+	tie_add(&r->events, rep);
+	if (rep->source == REPORT_SIGNAL || rep->source == REPORT_STDERR) {
 		if (r->settings->console)
-			show(r, rep, program);
+			reports_show(r->host, rep, program);
 		if (local_keep(r->local, rep, program, &item)) {
 			r->counts.kept++;
 			log_info("%s: %s; remora crashes show %.8s", program, rep->title ? rep->title : "crash", rep->uuid);
@@ -274,6 +191,7 @@ static bool take(struct reports *r, const struct report *rep)
 			         *local_path(r->local) ? local_path(r->local) : "(no directory)", strerror(errno));
 		}
 	}
+	r->counts.suppressed += r->rollbar && !wanted;
 	if (r->rollbar && !wanted)
 		log_debug("rollbar: %s: more than %d an hour; not sent", rep->title ? rep->title : "item", LIMIT_PER_HOUR);
 	if (wanted && encoded)
@@ -287,106 +205,19 @@ static bool take(struct reports *r, const struct report *rep)
 
 void reports_take(struct reports *r, const struct report *rep)
 {
+	const uint8_t *trace, *span = report_span(rep, &trace);
 	r->file = NULL;
-	take(r, rep);
+	reports_make(r, rep, NULL);
+	if (r->failed && span)
+		failed_told(r->failed, span);
 }
 
-/* ---- crash files ---- */
-
-void reports_on_crash(struct reports *r, void (*f)(void *ctx, struct report *), void *ctx)
+void reports_offer(struct reports *r, struct report *rep)
 {
-	r->on_crash = f;
-	r->on_crash_ctx = ctx;
-}
-
-/* A handler may wait for the file's new name, and for its end. */
-static void told(struct reports *r)
-{
-	atomic_fetch_add(&r->host->arena->crashes_done, 1);
-	sys_futex_wake(&r->host->arena->crashes_done, INT32_MAX);
-}
-
-static void file_done(struct reports *r, const char *name)
-{
-	inbox_done(r->inbox, name);
-	told(r);
-}
-
-/* True: it waits for its item's first try. */
-static bool make_report(struct reports *r, const char *name, const void *bytes, size_t n)
-{
-	const char *why = NULL;
-	struct report *rep =
-	    crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
-	if (!rep) {
-		log_warn("crash file %s cannot be read: %s; removed", name, why);
-		return false;
-	}
-	if (r->on_crash)
-		r->on_crash(r->on_crash_ctx, rep);
-	r->file = name;
-	bool waits = take(r, rep);
-	r->file = NULL;
-	report_free(rep);
-	return waits;
-}
-
-static void file_taken(struct reports *r, struct inbox_file *f)
-{
-	bool waits = false;
-	if (inbox_read(r->inbox, f))
-		waits = make_report(r, f->name, f->bytes, f->n);
+	if (r->failed)
+		failed_offer(r->failed, rep, mono_ns());
 	else
-		log_warn("crash file %s/%s cannot be read; removed", r->host->dir, f->name);
-	free(f->bytes);
-	if (!waits)
-		file_done(r, f->name);
-}
-
-bool reports_take_file(struct reports *r, const char *name)
-{
-	struct inbox_file f;
-	if (!r->inbox || !inbox_claim(r->inbox, name, &f))
-		return false;
-	file_taken(r, &f);
-	return true;
-}
-
-bool reports_take_bytes(struct reports *r, const char *name, const void *bytes, size_t n)
-{
-	unsigned before = r->counts.made;
-	r->nameless = true;
-	make_report(r, name, bytes, n);
-	r->nameless = false;
-	return r->counts.made != before;
-}
-
-/* A record without a name: another process offers it, or our own, whose memory we do not read as it crashes. */
-static void fetch(struct reports *r)
-{
-	struct arena *a = r->host->arena;
-	struct inbox_file f;
-	uint64_t offer = atomic_load(&a->crash_fd);
-	if (offer <= CRASH_FD_REFUSED)
-		return;
-	bool got = inbox_fetch(offer, &f);
-	bool in_time = atomic_compare_exchange_strong(&a->crash_fd, &offer, got ? 0 : CRASH_FD_REFUSED);
-	told(r);
-	if (got && in_time)
-		reports_take_bytes(r, f.name, f.bytes, f.n);
-	if (got)
-		free(f.bytes);
-}
-
-static void scan(struct reports *r, uint64_t now)
-{
-	struct inbox_file files[INBOX_AT_A_TIME];
-	uint32_t word = atomic_load(&r->host->arena->crashes);
-	unsigned n = inbox_scan(r->inbox, word, now, r->options.any, files, &r->counts.foreign_files);
-	if (n)
-		told(r);
-	for (unsigned i = 0; i < n; i++)
-		file_taken(r, &files[i]);
+		report_free(rep);
 }
 
 /* ---- turns ---- */
@@ -395,12 +226,25 @@ void reports_saw(struct reports *r, const struct arena *a, uint32_t slot)
 {
 	if (r->timeline)
 		timeline_add(r->timeline, a, slot);
+	if (r->failed)
+		failed_saw(r->failed, a, slot, mono_ns());
+}
+
+/* All of them when the process ends: there will be no more of their exceptions. */
+static void turn_failed(struct reports *r, uint64_t now, bool flush)
+{
+	bool all = flush && atomic_load(r->host->request) == REQUEST_STOP;
+	struct failed_request q;
+	while (failed_take(r->failed, now, all, &q)) {
+		reports_make(r, q.report, &q);
+		report_free(q.report);
+	}
 }
 
 void reports_begin(struct reports *r)
 {
 	if (r->inbox && !r->options.no_inbox)
-		scan(r, mono_ns());
+		reports_scan(r, mono_ns());
 	if (r->rollbar && !r->options.no_spool)
 		rollbar_adopt(r->rollbar, r->options.any, &r->counts.foreign_items);
 }
@@ -409,9 +253,11 @@ void reports_turn(struct reports *r, uint64_t now, bool flush)
 {
 	uint64_t due;
 	if (r->settings->crash && !r->options.no_inbox)
-		fetch(r);
+		reports_fetch(r);
 	if (r->inbox && !r->options.no_inbox && inbox_stirred(r->inbox, atomic_load(&r->host->arena->crashes), now, &due))
-		scan(r, now);
+		reports_scan(r, now);
+	if (r->failed)
+		turn_failed(r, now, flush);
 	if (r->rollbar)
 		rollbar_pump(r->rollbar, now, flush);
 }
@@ -421,6 +267,9 @@ uint64_t reports_due(struct reports *r, uint64_t now)
 	uint64_t due = r->rollbar ? rollbar_due(r->rollbar) : 0, at = 0;
 	if (r->inbox && !r->options.no_inbox && inbox_stirred(r->inbox, atomic_load(&r->host->arena->crashes), now, &at))
 		return now;
+	if (at && (!due || at < due))
+		due = at;
+	at = r->failed ? failed_due(r->failed) : 0;
 	return at && (!due || at < due) ? at : due;
 }
 
@@ -437,7 +286,12 @@ bool reports_flushed(const struct reports *r, uint64_t now)
 
 bool reports_idle(const struct reports *r)
 {
-	return !r->rollbar || rollbar_idle(r->rollbar);
+	return (!r->rollbar || rollbar_idle(r->rollbar)) && !(r->failed && failed_due(r->failed));
+}
+
+void reports_left(struct reports *r, const struct rec_view *v)
+{
+	tie_read(&r->events, v);
 }
 
 const struct span_events *reports_events(const struct reports *r)
@@ -449,7 +303,12 @@ struct reports_counts reports_counts(const struct reports *r)
 {
 	struct reports_counts c = r->counts;
 	c.last = r->rollbar ? rollbar_last(r->rollbar) : "";
-	c.waiting = r->rollbar ? rollbar_waiting(r->rollbar) : 0;
-	c.sent = r->rollbar ? rollbar_sent(r->rollbar) : 0;
+	if (r->rollbar) {
+		struct rollbar_counts n = rollbar_counts(r->rollbar);
+		c.waiting = rollbar_waiting(r->rollbar);
+		c.sent = n.sent;
+		c.refused = n.refused;
+		c.lost = n.lost;
+	}
 	return c;
 }

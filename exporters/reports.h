@@ -17,6 +17,7 @@ struct reports_options {
 	bool any;      /* also what belongs to other settings */
 	bool no_inbox; /* look for no crash files but those that are named */
 	bool no_spool; /* send nothing of earlier runs */
+	bool foreign;  /* crash files are of processes with an arena of their own: the helper */
 };
 
 /* host->dir is where crash files are looked for, host->arena says whose. NULL: no memory. */
@@ -28,6 +29,8 @@ bool reports_wanted(const struct reports *r);
 
 /* A report from anywhere: what has to be done with it. It is borrowed. */
 void reports_take(struct reports *r, const struct report *report);
+/* An error that the program caught and logged, for its request's report if that was answered with 5xx; owns it. */
+void reports_offer(struct reports *r, struct report *report);
 /* Called with a crash file's report before anything is done with it: exporters/errors adds what the process said. */
 void reports_on_crash(struct reports *r, void (*f)(void *ctx, struct report *), void *ctx);
 /* A record was drained, for the timeline of its process. Cheap, and nothing without Rollbar. */
@@ -36,6 +39,8 @@ void reports_saw(struct reports *r, const struct arena *a, uint32_t slot);
 bool reports_take_file(struct reports *r, const char *name);
 /* A crash file that has no name (memfd). */
 bool reports_take_bytes(struct reports *r, const char *name, const void *bytes, size_t n);
+/* A SPAN_EXCEPTION was drained. */
+void reports_left(struct reports *r, const struct rec_view *v);
 
 void reports_begin(struct reports *r); /* spool and crash files that lie there */
 void reports_turn(struct reports *r, uint64_t now, bool flush);
@@ -47,7 +52,8 @@ const struct span_events *reports_events(const struct reports *r);
 
 struct reports_counts {
 	unsigned made, kept, foreign_files, foreign_items, waiting;
-	uint64_t sent;
+	unsigned suppressed; /* items of a kind that came too often */
+	uint64_t sent, refused, lost;
 	const char *last; /* answer of Rollbar, "" = none */
 };
 struct reports_counts reports_counts(const struct reports *r);

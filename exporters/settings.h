@@ -35,6 +35,11 @@ struct rollbar_settings {
 	char *url, *shown;              /* the item API, whole */
 	char environment[256];
 	char code_version[41]; /* "" = not set */
+	char branch[256];      /* "" = not set */
+	enum capture_ip { IP_WHOLE,
+		              IP_ANONYMIZED, /* the last part zero */
+		              IP_NONE } capture_ip;
+	bool failed_requests; /* REMORA_ROLLBAR_5XX */
 	bool environment_set;
 	bool on; /* there is a token or a file of them, and a good URL */
 };

@@ -3,6 +3,7 @@
 #include "exporters/log.h"
 #include "exporters/settings.h"
 #include "exporters/utf8.h"
+#include "proto/user_rule.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,40 @@ static bool take(const struct settings *s, const char *name, size_t most, char *
 	return true;
 }
 
+static bool is_no(const char *v)
+{
+	return settings_choice(v, strlen(v), "0|false|no|off") >= 0;
+}
+
+static enum capture_ip capture_ip(const struct settings *s)
+{
+	static const char name[] = "REMORA_ROLLBAR_CAPTURE_IP";
+	const char *v = settings_get(s->host, name);
+	if (!v)
+		return IP_WHOLE;
+	switch (settings_choice(v, strlen(v), "1|true|yes|on|anonymize|0|false|no|off")) {
+	case 0 ... 3:
+		return IP_WHOLE;
+	case 4:
+		return IP_ANONYMIZED;
+	case -1: /* who sets it wants less */
+		log_once(log_bit(name), "%s=%.40s is none of 1, anonymize, 0; addresses are not sent", name, v);
+	}
+	return IP_NONE;
+}
+
+/* The shim has parsed it as well, and is silent. */
+static void user_rules(const struct settings *s)
+{
+	static const char name[] = "REMORA_USER";
+	struct user_rules r;
+	struct slice bad = {NULL, 0};
+	if (!user_rules_parse(&r, settings_get(s->host, name), &bad))
+		log_once(log_bit(name),
+		         "%s: %.*s is not one of at most %d of header:NAME, cookie:NAME, query:NAME, baggage:NAME, path:/before/{}; ignored",
+		         name, (int)(bad.n < 80 ? bad.n : 80), bad.p, USER_RULES);
+}
+
 static void rollbar(struct settings *s)
 {
 	static const char endpoint[] = "ROLLBAR_ENDPOINT";
@@ -49,6 +84,10 @@ static void rollbar(struct settings *s)
 	if (!r->environment_set)
 		strcpy(r->environment, "production");
 	take(s, "ROLLBAR_CODE_VERSION", 40, r->code_version, sizeof r->code_version);
+	take(s, "ROLLBAR_BRANCH", 255, r->branch, sizeof r->branch);
+	r->capture_ip = capture_ip(s);
+	const char *failed = settings_get(s->host, "REMORA_ROLLBAR_5XX");
+	r->failed_requests = failed && !is_no(failed);
 	r->url = strdup(url ? url : "https://api.rollbar.com/api/1/item/");
 	r->shown = r->url ? settings_url_shown(r->url) : NULL;
 	if (!r->shown || !(r->token || r->token_file))
@@ -57,11 +96,6 @@ static void rollbar(struct settings *s)
 	if (!r->on)
 		log_once(log_bit(endpoint), "%s=%.200s is not an http:// or https:// URL; nothing is sent to Rollbar", endpoint,
 		         r->shown);
-}
-
-static bool is_no(const char *v)
-{
-	return settings_choice(v, strlen(v), "0|false|no|off") >= 0;
 }
 
 static char *join(const char *dir, const char *rest)
@@ -99,6 +133,7 @@ void settings_rollbar(struct settings *s)
 	s->crash_source = source && *source && !is_no(source);
 	s->state_dir = state_dir(s);
 	rollbar(s);
+	user_rules(s);
 }
 
 void settings_rollbar_free(struct settings *s)

@@ -251,6 +251,7 @@ static void server(struct maker *m, const struct rec_view *v)
 		LIT("client.address", peer);
 	add_peer(m, r, peer);
 	STR("user_agent.original", v->str[REC_USER_AGENT]);
+	STR("enduser.id", v->str[REC_USER]);
 	STR("http.route", route);
 	add_exchange(m, r, 500);
 }
@@ -377,6 +378,12 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 		client(m, v);
 	else
 		failed_connect(m, r);
+	/* Nobody saw the end of it: its process ended first. */
+	uint8_t error = r->error;
+	if (error == ERR_CRASHED)
+		LIT("remora.aborted", SLICE("crash"));
+	else if (error == ERR_PROCESS_KILLED || error == ERR_PROCESS_EXIT)
+		LIT("remora.aborted", error == ERR_PROCESS_KILLED ? SLICE("killed") : SLICE("exit"));
 	if (bits & REC_AMBIGUOUS)
 		LIT("remora.parent", SLICE("ambiguous"));
 	return true;

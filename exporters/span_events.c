@@ -1,4 +1,6 @@
 #include "exporters/span_events.h"
+#include "exporters/local/local.h"
+#include "exporters/span_attrs.h"
 #include "exporters/utf8.h"
 #include <stdlib.h>
 #include <string.h>
@@ -32,27 +34,43 @@ static void drop(struct span_event *e)
 	*e = (struct span_event){0};
 }
 
-struct span_event *span_events_add(struct span_events *s, const uint8_t trace_id[16], const uint8_t span_id[8], uint64_t time_ns,
-                                   const char *type, const char *message, const char *stacktrace)
+static struct span_event *place(struct span_events *s, const struct span_event *n)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		struct span_event *e = &s->e[i];
+		if (memcmp(e->span_id, n->span_id, 8) == 0 && memcmp(e->trace_id, n->trace_id, 16) == 0 &&
+		    e->of_process == n->of_process && memcmp(e->instance, n->instance, 16) == 0)
+			return e;
+	}
+	struct span_event *e = &s->e[s->next];
+	s->next = (s->next + 1) % SPAN_EVENTS_MOST;
+	s->n += s->n < SPAN_EVENTS_MOST;
+	return e;
+}
+
+struct span_event *span_events_add(struct span_events *s, const struct span_exception *x)
 {
 	struct span_event n = {
-		.time_ns = time_ns,
-		.type = clean(type, 256, s->most),
-		.message = clean(message, 4096, s->most),
-		.stacktrace = clean(stacktrace, SPAN_EVENT_TEXT, s->most),
+		.of_process = x->instance,
+		.handled = x->handled,
+		.time_ns = x->time_ns,
+		.type = clean(x->type, 256, s->most),
+		.message = clean(x->message, 4096, s->most),
+		.stacktrace = clean(x->stacktrace, SPAN_EVENT_TEXT, s->most),
 	};
 	if (!n.type || !n.message || !n.stacktrace) {
 		drop(&n);
 		return NULL;
 	}
-	memcpy(n.trace_id, trace_id, 16);
-	memcpy(n.span_id, span_id, 8);
-	struct span_event *e = (struct span_event *)(uintptr_t)span_events_find(s, trace_id, span_id);
-	if (!e) {
-		e = &s->e[s->next];
-		s->next = (s->next + 1) % SPAN_EVENTS_MOST;
-		s->n += s->n < SPAN_EVENTS_MOST;
+	if (x->uuid && uuid_ok(x->uuid, strlen(x->uuid)))
+		memcpy(n.uuid, x->uuid, sizeof n.uuid);
+	if (x->trace_id && x->span_id) {
+		memcpy(n.trace_id, x->trace_id, 16);
+		memcpy(n.span_id, x->span_id, 8);
 	}
+	if (x->instance)
+		memcpy(n.instance, x->instance, 16);
+	struct span_event *e = place(s, &n);
 	drop(e);
 	*e = n;
 	return e;
@@ -73,13 +91,38 @@ void span_event_frame(struct span_event *e, const char *label, const char *path,
 	};
 }
 
-const struct span_event *span_events_look(const struct span_events *s, const uint8_t trace_id[16],
-                                          const uint8_t span_id[8])
+static bool ended_with_its_process(const struct rec_view *v)
 {
-	for (unsigned i = 0; i < s->n; i++)
-		if (memcmp(s->e[i].span_id, span_id, 8) == 0 && memcmp(s->e[i].trace_id, trace_id, 16) == 0)
-			return &s->e[i];
+	uint8_t kind = v->rec->kind, error = v->rec->error;
+	return kind >= SPAN_SERVER && kind <= SPAN_CLIENT && (error == ERR_CRASHED || error == ERR_PROCESS_KILLED) && v->proc;
+}
+
+const struct span_event *span_events_look(const struct span_events *s, const struct rec_view *v)
+{
+	bool ended = ended_with_its_process(v);
+	for (unsigned i = 0; i < s->n; i++) {
+		const struct span_event *e = &s->e[i];
+		if (memcmp(e->span_id, v->rec->span_id, 8) == 0 && memcmp(e->trace_id, v->rec->trace_id, 16) == 0)
+			return e;
+		if (ended && e->of_process && memcmp(e->instance, v->proc->instance, 16) == 0)
+			return e;
+	}
 	return NULL;
+}
+
+void span_event_mark(const struct span_events *s, const struct span_event *e, struct span_attrs *span)
+{
+	if (!e->handled)
+		span->status = 2; /* STATUS_CODE_ERROR */
+	if (!*e->uuid || !s->uuid_key || span->n == SPAN_ATTRS_MAX)
+		return;
+	span->attrs[span->n++] = (struct attr){
+		.key = s->uuid_key,
+		.key_len = (uint32_t)strlen(s->uuid_key),
+		.type = ATTR_STRING,
+		.str = e->uuid,
+		.str_len = strlen(e->uuid),
+	};
 }
 
 void span_events_free(struct span_events *s)

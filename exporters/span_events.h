@@ -1,6 +1,6 @@
 /*
- * Events that belong to spans which are yet to be exported: the exception of the request that was open when its
- * process crashed. Few at any time; encoders ask for each span, so an empty set costs one load. exporter thread.
+ * Events that belong to spans which are yet to be exported: how the process crashed in which they were open, or what
+ * its thread raised. Few at any time; encoders ask for each span, so an empty set costs one load. exporter thread.
  */
 #ifndef REMORA_SPAN_EVENTS_H
 #define REMORA_SPAN_EVENTS_H
@@ -12,7 +12,6 @@
 
 #define SPAN_EVENTS_MOST 64         /* the oldest makes room */
 #define SPAN_EVENT_TEXT (48 * 1024) /* of a stack trace */
-
 #define SPAN_FRAMES_MOST 50
 
 struct span_frame { /* innermost first; strings as the event's, NULL = unknown */
@@ -20,9 +19,19 @@ struct span_frame { /* innermost first; strings as the event's, NULL = unknown *
 	uint32_t line;
 };
 
-struct span_event { /* "exception"; strings are well-formed UTF-8, owned by the set */
-	uint8_t trace_id[16], span_id[8];
+struct span_exception {                /* what is known of one */
+	const uint8_t *trace_id, *span_id; /* of its request; NULL: none */
+	const uint8_t *instance;           /* of a process that it ended, with all that was open there; NULL */
 	uint64_t time_ns;
+	const char *uuid, *type, *message, *stacktrace; /* NULL: not known */
+	bool handled;                                   /* the program went on: no error of the span */
+};
+
+struct span_event { /* "exception"; strings are well-formed UTF-8, owned by the set */
+	uint8_t trace_id[16], span_id[8], instance[16];
+	bool of_process, handled;
+	uint64_t time_ns;
+	char uuid[37];
 	char *type, *message, *stacktrace; /* never NULL */
 	struct span_frame *frames;         /* owned; NULL when n_frames is 0 */
 	uint32_t n_frames, frames_left;    /* and how many more there were */
@@ -30,26 +39,26 @@ struct span_event { /* "exception"; strings are well-formed UTF-8, owned by the 
 
 struct span_events {
 	unsigned n, next;
-	uint32_t most; /* characters of a string; 0 = no limit */
+	uint32_t most;        /* characters of a string; 0 = no limit */
+	const char *uuid_key; /* the span's attribute that leads to the report */
 	struct span_event e[SPAN_EVENTS_MOST];
 };
 
-/* Strings may be NULL. The event, for its frames; NULL: no memory. */
-struct span_event *span_events_add(struct span_events *s, const uint8_t trace_id[16], const uint8_t span_id[8], uint64_t time_ns,
-                                   const char *type, const char *message, const char *stacktrace);
+/* The event, for its frames; NULL: no memory. */
+struct span_event *span_events_add(struct span_events *s, const struct span_exception *x);
 /* Appends one, up to SPAN_FRAMES_MOST. */
 void span_event_frame(struct span_event *e, const char *label, const char *path, uint32_t line);
-const struct span_event *span_events_look(const struct span_events *s, const uint8_t trace_id[16],
-                                          const uint8_t span_id[8]);
-static inline const struct span_event *span_events_find(const struct span_events *s, const uint8_t trace_id[16],
-                                                        const uint8_t span_id[8])
+const struct span_event *span_events_look(const struct span_events *s, const struct rec_view *v);
+static inline const struct span_event *span_events_find(const struct span_events *s, const struct rec_view *v)
 {
-	return s && s->n ? span_events_look(s, trace_id, span_id) : NULL;
+	return s && s->n ? span_events_look(s, v) : NULL;
 }
 #define SPAN_EVENT_NAME "exception"
-#define SPAN_STATUS_ERROR 2 /* of a span with one */
 /* Its attributes, which borrow from it; empty ones are left out. */
 uint32_t span_event_attrs(const struct span_event *e, struct attr out[3]);
+struct span_attrs;
+/* What the span itself tells of it: its status, and where the report is. */
+void span_event_mark(const struct span_events *s, const struct span_event *e, struct span_attrs *span);
 void span_events_free(struct span_events *s);
 
 #endif

@@ -25,10 +25,23 @@ struct slice span_copy_str(const struct span_copy *c, enum rec_tag tag);
 /* Of a SPAN_TEXT: its bytes, cut alike, without line ends around them. */
 struct slice span_copy_text(const struct span_copy *c);
 
+struct timeline_ring { /* of one process; also a section of a crash file (shim/crash/record.h), checked when it is read */
+	int32_t pid;
+	uint32_t next, n;
+	uint64_t used; /* when, in records: the one that was not used for longest makes room */
+	struct span_copy spans[TIMELINE_SPANS];
+};
+
+struct export_recent;
 struct timeline;
-struct timeline *timeline_new(void);
+/* `recent` is told where the ring of this process lies; may be NULL. */
+struct timeline *timeline_new(struct export_recent *recent);
 void timeline_delete(struct timeline *t);
 void timeline_add(struct timeline *t, const struct arena *a, uint32_t slot);
+/* What a crash file holds of a ring: hostile bytes. */
+void timeline_load(struct timeline *t, int32_t pid, const void *bytes, size_t n);
+/* Of one process, what lies in an arena and was not drained yet: text, calls, complete requests. */
+void timeline_add_waiting(struct timeline *t, const struct arena *a, int32_t pid);
 /* Of one process, oldest first, at most `most` of the last ones; borrowed until the next timeline_add. */
 unsigned timeline_of(struct timeline *t, int32_t pid, const struct span_copy **out, unsigned most);
 

@@ -136,12 +136,28 @@ static void tool_run(uint64_t end)
 
 /* ---- commands ---- */
 
-static int usage(void)
+static int usage(FILE *to)
 {
-	fprintf(stderr, "usage: remora crashes [list] | crashes show ID [--json]\n"
-	                "       remora flush [--all]\n"
-	                "       remora rollbar test [MESSAGE]\n");
-	return 2;
+	fprintf(to, "usage: remora crashes [list]              crash reports kept on this machine\n"
+	            "       remora crashes show ID [--json]    one of them: an id or its beginning, or last\n"
+	            "       remora flush [--all]               send what lies around: crash files, unsent items, spans\n"
+	            "       remora rollbar flush [--all]       the same for Rollbar alone\n"
+	            "       remora rollbar test [--level LEVEL] [MESSAGE]\n"
+	            "                                          send a message to Rollbar and print its answer\n"
+	            "--all: also what programs with other settings left, to where these settings say\n"
+	            "Exit status: 0, 1 when something could not be done, 2 for wrong usage.\n");
+	return to == stdout ? 0 : 2;
+}
+
+static void say_unreadable(const struct local *l, int why)
+{
+	fprintf(stderr, "remora: cannot read %s: %s\n", local_path(l),
+	        why == EPERM ? "it is not a directory of yours that is closed to others (chmod 700)" : strerror(why));
+}
+
+static bool is_missing(int why)
+{
+	return why == 0 || why == ENOENT;
 }
 
 static struct local *store(void)
@@ -174,8 +190,8 @@ static int list(void)
 		shown++;
 	}
 	if (l && !shown) {
-		if (why && why != ENOENT)
-			fprintf(stderr, "remora: cannot read %s: %s\n", local_path(l), strerror(why));
+		if (!is_missing(why))
+			say_unreadable(l, why);
 		else
 			fprintf(stderr, "remora: no crash reports in %s\n",
 			        *local_path(l) ? local_path(l) : "(no directory: set REMORA_STATE_DIR)");
@@ -183,7 +199,7 @@ static int list(void)
 	unsigned long long unsent = l ? local_suppressed(l, real_ns() / 1000000000u) : 0;
 	if (unsent)
 		fprintf(stderr, "remora: %llu were not sent to Rollbar: more than %d an hour of one kind\n", unsent, LIMIT_PER_HOUR);
-	bool failed = !l || (why && why != ENOENT);
+	bool failed = !l || !is_missing(why);
 	local_names_free(names);
 	if (l)
 		local_delete(l);
@@ -198,15 +214,20 @@ static int show(const char *id, bool json)
 	char name[LOCAL_NAME + 8] = "";
 	unsigned hits = 0;
 	struct buf text = {0};
+	bool last = strcmp(id, "last") == 0;
+	errno = 0;
 	char **names = l ? local_names(l, LOCAL_CRASHES, &n) : NULL;
+	int why = errno;
 	for (size_t i = 0; names && i < n; i++)
-		if (local_entry_name(names[i], &e) && (strncmp(e.uuid, id, k) == 0 || strcmp(e.name, id) == 0)) {
-			hits++;
+		if (local_entry_name(names[i], &e) && (last || strncmp(e.uuid, id, k) == 0 || strcmp(e.name, id) == 0)) {
+			hits = last ? 1 : hits + 1;
 			snprintf(name, sizeof name, "%s.%s", e.name, json ? "json" : "txt");
 		}
 	int r = 1;
 	if (hits > 1)
 		fprintf(stderr, "remora: %u reports begin with %s; give more of it\n", hits, id);
+	else if (l && !is_missing(why))
+		say_unreadable(l, why);
 	else if (!hits || k == 0)
 		fprintf(stderr, "remora: no report %s in %s; remora crashes lists them\n", id, l ? local_path(l) : "");
 	else if (!local_read(l, LOCAL_CRASHES, name, &text))
@@ -220,6 +241,27 @@ static int show(const char *id, bool json)
 	if (l)
 		local_delete(l);
 	return r;
+}
+
+/* Of a flush; its exit status. */
+static int summary(const struct reports *reports)
+{
+	struct reports_counts c = reports_counts(reports);
+	printf("%u crash reports made, %u kept, %llu items sent to Rollbar\n", c.made, c.kept, (unsigned long long)c.sent);
+	if (c.refused)
+		printf("%llu items were refused for good: %s\n", (unsigned long long)c.refused, c.last);
+	if (c.suppressed)
+		printf("%u items are more than %d an hour of their kind, and were not sent\n", c.suppressed, LIMIT_PER_HOUR);
+	if (c.lost)
+		printf("%llu items were dropped: older than %d days, or more than %d\n", (unsigned long long)c.lost, LOCAL_SPOOL_DAYS,
+		       LOCAL_SPOOL_MOST);
+	if (c.waiting)
+		printf("%u items wait: %s\n", c.waiting, *c.last ? c.last : "no token");
+	if (c.foreign_files || c.foreign_items)
+		printf("%u crash files and %u items are of programs with other settings (endpoint, token, exporter); run it with "
+		       "theirs, or with --all to send them with yours\n",
+		       c.foreign_files, c.foreign_items);
+	return c.waiting || c.refused;
 }
 
 /* What nobody sends: crash files, the spool, and the records of dead trees. */
@@ -240,18 +282,11 @@ static int flush(bool all)
 	if (!w->reports)
 		return 1;
 	worker_run(w, false);
-	struct reports_counts c = reports_counts(w->reports);
-	printf("%u crash reports made, %u kept, %llu items sent to Rollbar, %llu spans sent\n", c.made, c.kept,
-	       (unsigned long long)c.sent, (unsigned long long)atomic_load(&own.host.arena->count[COUNT_SENT]));
-	if (c.waiting)
-		printf("%u items wait: %s\n", c.waiting, *c.last ? c.last : "no token");
-	if (c.foreign_files || c.foreign_items)
-		printf("%u crash files and %u items are of programs with other settings (endpoint, token, exporter); run it with "
-		       "theirs, or with --all to send them with yours\n",
-		       c.foreign_files, c.foreign_items);
+	printf("%llu spans sent\n", (unsigned long long)atomic_load(&own.host.arena->count[COUNT_SENT]));
+	int r = summary(w->reports);
 	worker_delete(w);
 	arena_lease_release(own.host.arena);
-	return c.waiting != 0;
+	return r;
 }
 
 static void new_uuid(char out[37])
@@ -268,15 +303,33 @@ static void new_uuid(char out[37])
 		p += sprintf(p, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b[i]);
 }
 
-static int rollbar_test(const char *message)
+static const char *level_of(const char *s)
+{
+	static const char *const levels[] = {"critical", "error", "warning", "info", "debug"};
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+		if (strcmp(s, levels[i]) == 0)
+			return levels[i];
+	return NULL;
+}
+
+static bool rollbar_on(void)
+{
+	if (t.settings.rollbar.on)
+		return true;
+	/* A bad URL or token was told of already. */
+	if (!t.settings.rollbar.token && !t.settings.rollbar.token_file)
+		fprintf(stderr, "remora: no access token: set ROLLBAR_ACCESS_TOKEN (scope post_server_item) or "
+		                "ROLLBAR_ACCESS_TOKEN_FILE\n");
+	return false;
+}
+
+static int rollbar_test(const char *level, const char *message)
 {
 	static const struct reports_options o = {.no_inbox = true, .no_spool = true};
 	char args[256], pid[24];
 	if (!tool_open(&o))
 		return 1;
-	if (!t.settings.rollbar.on) {
-		fprintf(stderr, "remora: nothing to test: set ROLLBAR_ACCESS_TOKEN (scope post_server_item) or "
-		                "ROLLBAR_ACCESS_TOKEN_FILE\n");
+	if (!rollbar_on()) {
 		tool_close();
 		return 2;
 	}
@@ -288,7 +341,7 @@ static int rollbar_test(const char *message)
 		.source = REPORT_MESSAGE,
 		.pid = getpid(),
 		.time_ns = real_ns(),
-		.level = "info",
+		.level = level,
 		.language = "c",
 		.title = message,
 		.n_exceptions = 1,
@@ -306,6 +359,23 @@ static int rollbar_test(const char *message)
 		printf("it is kept and sent later: remora flush\n");
 	tool_close();
 	return !sent;
+}
+
+/* Crash files and unsent items; spans stay where they are. */
+static int rollbar_flush(bool all)
+{
+	const struct reports_options o = {.any = all};
+	if (!tool_open(&o))
+		return 1;
+	if (!rollbar_on()) {
+		tool_close();
+		return 2;
+	}
+	reports_begin(t.reports);
+	tool_run(mono_ns() + ALL_TIME);
+	int r = summary(t.reports);
+	tool_close();
+	return r;
 }
 
 /* Where there is no file: /proc/self/fd/N, memory or a socket. */
@@ -330,7 +400,7 @@ static bool take_nameless(const char *path)
 /* Started by the handler of a crashing process, which waits for us: see shim/crash. */
 static int crash_helper(const char *path)
 {
-	static const struct reports_options o = {.no_inbox = true, .no_spool = true};
+	static const struct reports_options o = {.no_inbox = true, .no_spool = true, .foreign = true};
 	const struct rlimit cpu = {ALL_TIME / SECOND, ALL_TIME / SECOND + 1};
 	char dir[256];
 	const char *slash = strrchr(path, '/');
@@ -350,21 +420,45 @@ static int crash_helper(const char *path)
 	return !got;
 }
 
+static int rollbar(const char *const *argv)
+{
+	const char *sub = argv[0] ? argv[0] : "", *level = "info";
+	if (strcmp(sub, "flush") == 0 && (!argv[1] || (strcmp(argv[1], "--all") == 0 && !argv[2])))
+		return rollbar_flush(argv[1]);
+	if (strcmp(sub, "test") != 0)
+		return usage(stderr);
+	argv++;
+	if (*argv && strcmp(*argv, "--level") == 0) {
+		level = argv[1] ? level_of(argv[1]) : NULL;
+		if (!level) {
+			fprintf(stderr, "remora: a level is one of critical, error, warning, info, debug\n");
+			return 2;
+		}
+		argv += 2;
+	}
+	if (*argv && (**argv == '-' || argv[1]))
+		return usage(stderr);
+	return rollbar_test(level, *argv && **argv ? *argv : "Hello from remora");
+}
+
 int remora_export_tool(const char *const *argv)
 {
 	const char *what = argv[0] ? argv[0] : "", *sub = argv[0] && argv[1] ? argv[1] : "";
 	const char *arg = *sub ? argv[2] : NULL;
 	if (strcmp(what, "crash-helper") == 0)
 		return *sub ? crash_helper(sub) : 2;
+	for (const char *const *p = argv; *p; p++)
+		if (strcmp(*p, "--help") == 0 || strcmp(*p, "-h") == 0)
+			return usage(stdout);
 	if (!host_make(NULL))
 		return 1;
 	if (strcmp(what, "crashes") == 0 && (!*sub || (strcmp(sub, "list") == 0 && !arg)))
 		return list();
-	if (strcmp(what, "crashes") == 0 && strcmp(sub, "show") == 0 && arg)
-		return show(arg, argv[3] && strcmp(argv[3], "--json") == 0);
-	if (strcmp(what, "flush") == 0 && (!*sub || strcmp(sub, "--all") == 0))
+	if (strcmp(what, "crashes") == 0 && strcmp(sub, "show") == 0 && arg && (!argv[3] || (strcmp(argv[3], "--json") == 0 && !argv[4])))
+		return show(arg, argv[3]);
+	if (strcmp(what, "flush") == 0 && (!*sub || (strcmp(sub, "--all") == 0 && !arg)))
 		return flush(*sub);
-	if (strcmp(what, "rollbar") == 0 && strcmp(sub, "test") == 0)
-		return rollbar_test(arg && *arg ? arg : "Hello from remora");
-	return usage();
+	if (strcmp(what, "rollbar") == 0)
+		return rollbar(argv + 1);
+	return usage(stderr);
 }

@@ -9,6 +9,7 @@
 #define IDLE_NS (30 * SECOND) /* nothing to send for so long: the thread ends */
 #define BUSY_WAIT_MS 2        /* for sockets, while records stream in */
 #define SOME_WAIT_MS 5        /* while some do */
+#define FROZEN_WAIT_NS (5 * MS)
 #define QUIET_WAIT_MS 15      /* else; it bounds how long a flush waits to be noticed */
 
 struct worker *worker_new(const struct export_host *host)
@@ -38,6 +39,7 @@ struct worker *worker_new(const struct export_host *host)
 
 void worker_delete(struct worker *w)
 {
+	worker_left_release(w, UINT64_MAX);
 	errors_delete(w->errors); /* while there is somebody to tell */
 	if (w->reports)
 		reports_on_crash(w->reports, NULL, NULL);
@@ -84,6 +86,7 @@ static void turn(struct worker *w)
 	reports_turn(w->reports, now, w->flushing);
 	worker_orphans(w, now);
 	pump(w, now, false);
+	worker_left_release(w, now);
 	source_flush(&w->sources[0]);
 	worker_report_drops(w, now);
 	if (w->last_drain)
@@ -106,6 +109,8 @@ static uint64_t next_due(struct worker *w)
 		sooner(&due, dest_due(&w->dests[i]));
 	sooner(&due, reports_due(w->reports, mono_ns()));
 	sooner(&due, w->errors ? errors_due(w->errors) : 0);
+	if (w->n_left && mono_ns() < w->left_ns + LEFT_NS)
+		due = due && due < w->left_ns + LEFT_NS ? due : w->left_ns + LEFT_NS;
 	if (w->flushing)
 		sooner(&due, atomic_load(w->host->deadline_ns));
 	return due;
@@ -175,6 +180,8 @@ static void wait_for_work(struct worker *w)
 	w->host->run_leave();
 	if (http)
 		http_wait(w->http, ms);
+	else if (worker_frozen(w))
+		arena_sleep(a, false, FROZEN_WAIT_NS, UINT32_MAX / 2);
 	else
 		arena_sleep(a, idle, timeout, batch);
 	w->host->run_enter();
@@ -189,10 +196,13 @@ static bool flush_done(const struct worker *w, uint64_t now)
 	for (unsigned i = 0; i < w->n_dests; i++)
 		if (!dest_flushed(&w->dests[i], now))
 			return false;
-	for (unsigned i = 1; i < SOURCES && w->everything; i++)
-		if (w->sources[i].arena && w->n_dests)
+	bool somebody = !w->n_dests; /* who answers: what nobody takes stays where it lies */
+	for (unsigned i = 0; i < w->n_dests; i++)
+		somebody |= !w->dests[i].flush_failed;
+	for (unsigned i = 1; i < SOURCES && w->everything && somebody; i++)
+		if (w->sources[i].arena)
 			return false;
-	if (w->everything && look_for_orphans(w))
+	if (w->everything && somebody && look_for_orphans(w))
 		return false;
 	return reports_flushed(w->reports, now);
 }

@@ -16,6 +16,7 @@
 #include "exporters/settings.h"
 
 #define DESTS 4
+#define LEFT_HELD 4
 #define ORPHANS 4 /* arenas of dead trees that are worked on at a time */
 #define SOURCES (1 + ORPHANS)
 
@@ -113,6 +114,7 @@ struct worker {
 	struct http *http;
 	struct reports *reports;        /* crashes and errors */
 	struct errors *errors;          /* what stderr tells of them; NULL: not wanted */
+	bool errors_logged;             /* also what the program caught and logged */
 	struct source sources[SOURCES]; /* [0]: this tree's arena */
 	struct dest dests[DESTS];
 	unsigned n_dests, n_http;
@@ -123,21 +125,30 @@ struct worker {
 	bool forget_resources; /* an orphan is gone: its processes are cached by its address */
 	bool can_grow;
 	bool flushing;
-	bool everything;     /* a flush waits for what dead trees left as well: the remora command */
-	uint32_t last_drain; /* records, to choose how long to wait for sockets */
-	uint32_t slots_each; /* that a record took lately */
+	bool everything;            /* a flush waits for what dead trees left as well: the remora command */
+	uint32_t last_drain;        /* records, to choose how long to wait for sockets */
+	uint32_t slots_each;        /* that a record took lately */
+	struct ref left[LEFT_HELD]; /* what helpers left of crashes: kept until the spans that it is for were taken */
+	unsigned n_left;
+	uint64_t left_ns; /* when the last came */
 	uint64_t swept_ns, idle_since_ns;
 	uint64_t full_seen; /* COUNT_DROP_FULL at the last look */
 	uint64_t drops_told, drops_told_ns;
 };
 
 #define DRAIN 1024
+#define LEFT_NS UINT64_C(1000000000) /* between it and its spans lies no more */
 
 struct worker *worker_new(const struct export_host *host);
 /* The loop; the arena's lease is held. */
 enum export_end worker_run(struct worker *w, bool takeover);
 /* What was not sent stays taken in the arena: the next owner of its lease finds it. */
 void worker_delete(struct worker *w);
+/* Our own process crashes: the report is made of what waits, by somebody else. */
+static inline bool worker_frozen(const struct worker *w)
+{
+	return w->host->recent && atomic_load_explicit(&w->host->recent->frozen, memory_order_relaxed);
+}
 static inline struct arena *worker_arena(const struct worker *w)
 {
 	return w->sources[0].arena;
@@ -154,6 +165,7 @@ void worker_errors_turn(struct worker *w, uint64_t now);
 void worker_drain(struct worker *w, uint64_t now, bool final);
 void worker_sweep(struct worker *w, uint64_t now, bool takeover);
 void worker_orphans(struct worker *w, uint64_t now);
+void worker_left_release(struct worker *w, uint64_t now); /* if nothing can need it any more */
 /* worker_report.c: counters to the log, at debug level */
 void worker_report(struct worker *w, const char *when);
 void worker_report_drops(struct worker *w, uint64_t now);

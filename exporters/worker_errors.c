@@ -9,6 +9,10 @@ static void sink(void *ctx, struct report *r)
 {
 	struct worker *w = ctx;
 	errors_log(r);
+	if (r->handled && !w->errors_logged) {
+		reports_offer(w->reports, r);
+		return;
+	}
 	reports_take(w->reports, r);
 	report_free(r);
 }
@@ -31,7 +35,8 @@ void worker_errors_new(struct worker *w)
 	bool on = set ? is_on(set) : settings_get(w->host, "ROLLBAR_ACCESS_TOKEN") || settings_get(w->host, "ROLLBAR_ACCESS_TOKEN_FILE");
 	if (!on)
 		return;
-	w->errors = errors_new(is_on(settings_get(w->host, "REMORA_ERRORS_LOGGED")), w->settings.crash, sink, w);
+	w->errors_logged = is_on(settings_get(w->host, "REMORA_ERRORS_LOGGED"));
+	w->errors = errors_new(w->errors_logged || w->settings.rollbar.failed_requests, w->settings.crash, sink, w);
 	if (w->errors)
 		reports_on_crash(w->reports, join, w);
 }

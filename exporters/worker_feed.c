@@ -11,9 +11,49 @@
 #define ORPHAN_AHEAD 4          /* batches of an orphan that are queued at a time */
 #define ORPHAN_ROUNDS 256       /* of looking for them, at most, per start */
 
+/*
+ * Of what a crash was, read before any span that it ended is encoded. In this tree's arena the record stays until those
+ * are gone: whoever takes over from us must find it with them.
+ */
+static void take_left(struct worker *w, uint32_t source, uint32_t slot, uint64_t now)
+{
+	struct source *s = &w->sources[source];
+	struct rec_view v;
+	char *scratch = malloc(REC_VAR_MAX);
+	if (scratch && rec_view(s->arena, slot, scratch, &v))
+		reports_left(w->reports, &v);
+	free(scratch);
+	if (source || w->n_left == LEFT_HELD) {
+		source_unref(s, slot);
+		return;
+	}
+	w->left[w->n_left++] = (struct ref){slot, source};
+	w->left_ns = now;
+}
+
+static bool all_taken(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_dests; i++)
+		if (w->dests[i].n_batch || w->dests[i].queue.n)
+			return false;
+	return true;
+}
+
+void worker_left_release(struct worker *w, uint64_t now)
+{
+	if (!w->n_left || now - w->left_ns < LEFT_NS || !all_taken(w))
+		return;
+	while (w->n_left)
+		source_unref(&w->sources[0], w->left[--w->n_left].slot);
+}
+
 static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t now)
 {
 	const struct arena *a = w->sources[source].arena;
+	if (arena_slot(a, slot)->kind == SPAN_EXCEPTION) {
+		take_left(w, source, slot, now);
+		return;
+	}
 	if (arena_slot(a, slot)->kind == SPAN_TEXT) {
 		worker_errors_take(w, a, slot, now);
 		source_unref(&w->sources[source], slot);
@@ -69,6 +109,8 @@ void worker_drain(struct worker *w, uint64_t now, bool final)
 	bool due = held && held <= now;
 	uint32_t n;
 	w->last_drain = 0;
+	if (worker_frozen(w))
+		return;
 	do {
 		n = arena_drain(a, w->slots, DRAIN, due, final);
 		take(w, n, now);
@@ -100,12 +142,16 @@ static bool reserve_waiting(struct source *s)
 	return p != NULL;
 }
 
-static void wait_for(struct source *s, uint32_t n)
+static void wait_for(struct worker *w, struct source *s, uint32_t n)
 {
 	uint32_t *list = s->waiting + s->n_waiting;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t slot = list[i];
-		if (source_take(s, slot))
+		if (!source_take(s, slot))
+			continue;
+		if (arena_slot(s->arena, slot)->kind == SPAN_EXCEPTION) /* spans may stand before it */
+			take_left(w, (uint32_t)(s - w->sources), slot, 0);
+		else
 			s->waiting[s->n_waiting++] = slot;
 	}
 }
@@ -123,9 +169,9 @@ static void got_orphan(void *ctx, struct arena *a)
 	}
 	uint32_t n = DRAIN;
 	while (n == DRAIN && reserve_waiting(s))
-		wait_for(s, n = arena_sweep(a, s->waiting + s->n_waiting, DRAIN, true));
+		wait_for(w, s, n = arena_sweep(a, s->waiting + s->n_waiting, DRAIN, true));
 	for (n = DRAIN; n == DRAIN && reserve_waiting(s);)
-		wait_for(s, n = arena_drain(a, s->waiting + s->n_waiting, DRAIN, true, true));
+		wait_for(w, s, n = arena_drain(a, s->waiting + s->n_waiting, DRAIN, true, true));
 	if (s->n_waiting)
 		log_debug("%u records of a tree that is gone (pid %d)", s->n_waiting, a->root_pid);
 }

@@ -42,6 +42,10 @@ void worker_report(struct worker *w, const char *when)
 		log_debug("%s: sent %llu, dropped %llu, %u waiting", d->name, (unsigned long long)d->sent,
 		          (unsigned long long)d->dropped, d->queue.n + d->n_batch);
 	}
+	struct reports_counts c = reports_counts(w->reports);
+	if (c.made)
+		log_debug("reports: %u made, %u kept; rollbar: sent %llu, refused %llu, suppressed %u, lost %llu, %u waiting", c.made, c.kept,
+		          (unsigned long long)c.sent, (unsigned long long)c.refused, c.suppressed, (unsigned long long)c.lost, c.waiting);
 	w->drops_told = drops_of(w);
 }
 

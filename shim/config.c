@@ -410,6 +410,8 @@ void config_read(int argc, char *const *argv, char *const *envp)
 	const char *errors = config_get("REMORA_ERRORS");
 	config.errors = errors ? is_on(errors) : config_get("ROLLBAR_ACCESS_TOKEN") || config_get("ROLLBAR_ACCESS_TOKEN_FILE");
 	read_crash();
+	struct slice bad;
+	user_rules_parse(&config.user, config_get("REMORA_USER"), &bad);
 	config.runtime_dir = config_get("REMORA_RUNTIME_DIR");
 	config.xdg_runtime_dir = config_get("XDG_RUNTIME_DIR");
 	config.service_name = config_get("OTEL_SERVICE_NAME");

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/slice.h"
 #include "proto/tracecontext.h"
+#include "proto/user_rule.h"
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,7 @@ struct config {
 	bool private_files; /* a client certificate or key, or a CA file, is configured */
 	const char *runtime_dir, *xdg_runtime_dir; /* NULL = unset */
 	const char *service_name, *resource_attributes; /* NULL = unset */
+	struct user_rules user; /* REMORA_USER; borrows from env */
 	struct trace_ctx parent;                   /* TRACEPARENT of the environment; valid or not */
 	struct slice tracestate, baggage;          /* of the environment, checked */
 	char exe[PATH_MAX];

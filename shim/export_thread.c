@@ -113,6 +113,8 @@ static bool lease_try(struct arena *a, bool *takeover)
 	return true;
 }
 
+static struct export_recent recent;
+
 static struct export_host host = {
 	.version = EXPORT_ABI,
 	.env = config.env,
@@ -127,6 +129,7 @@ static struct export_host host = {
 	.lease_try = lease_try,
 	.lease_release = arena_lease_release,
 	.stderr_write = write_stderr,
+	.recent = &recent,
 };
 
 /* Loading is one step that a fork waits out: the loader's lock must not be copied while it is held. */
@@ -239,6 +242,8 @@ void export_thread_forked(void)
 	atomic_store(&request, REQUEST_NONE);
 	atomic_store(&thread_tid, 0);
 	atomic_store(&leaves, 0);
+	atomic_store(&recent.size, 0);
+	atomic_store(&recent.frozen, 0);
 	prepared = false;
 	span_forked();
 }
@@ -368,6 +373,20 @@ void export_thread_poke_late(void)
 	}
 }
 
+void export_thread_poke_made(void)
+{
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
+	if (!wanted(a) || !waiting(a))
+		return;
+	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
+	if (!since || now - since > 30 * LATE_NS) {
+		atomic_store(&waiting_ns, now);
+	} else if (now - since > LATE_NS) {
+		atomic_store(&waiting_ns, 0);
+		start();
+	}
+}
+
 /* ---- asking ---- */
 
 /* Waits until `word` differs from `seen`, or the end. */
@@ -417,6 +436,7 @@ void export_thread_ask(uint64_t end)
 	struct arena *a = atomic_load(&process.arena);
 	if (!a || atomic_load(&state) != RUNNING)
 		return;
+	atomic_store(&recent.frozen, 0);
 	atomic_store(&deadline_ns, end);
 	atomic_store(&request, REQUEST_FLUSH);
 	arena_wake(a);
@@ -425,6 +445,17 @@ void export_thread_ask(uint64_t end)
 bool export_thread_answered(void)
 {
 	return atomic_load(&state) != RUNNING || atomic_load(&request) == REQUEST_NONE;
+}
+
+uint64_t export_thread_recent(uint64_t *size)
+{
+	*size = atomic_load(&recent.size);
+	return atomic_load(&recent.at);
+}
+
+void export_thread_freeze(void)
+{
+	atomic_store(&recent.frozen, 1);
 }
 
 void export_thread_flush(void)

@@ -16,11 +16,16 @@ int export_thread_tid(void);             /* 0 = not running */
 /* For a crash: ask for all to be sent by `end`, and is it? Async-signal-safe, no waiting. */
 void export_thread_ask(uint64_t end);
 bool export_thread_answered(void);
+/* What of the exporter's memory goes into a crash file; 0: nothing. */
+uint64_t export_thread_recent(uint64_t *size);
+void export_thread_freeze(void); /* from now on that grows no more, until export_thread_ask */
 void export_thread_init(void);    /* constructor: where our files lie */
 /* Start it if there is something to export and nobody who does. safe, inside the guard. */
 void export_thread_poke(void);
 /* The same from a read or write, for programs that call nothing safe; sure of that by the signal mask. */
 void export_thread_poke_late(void);
+/* The same from where a thread was made: who may do that may be given one more. */
+void export_thread_poke_made(void);
 void export_thread_forked(void);  /* in the child, by process_forked */
 void export_thread_parked_child(void); /* in the child of a fork that waited for us: before process_forked */
 /* Send what there is, bounded by REMORA_EXIT_WAIT_MS; at exit it is started for that if nobody else exports. safe. */

@@ -48,6 +48,8 @@ static void crash_begin(void)
 		.tid = export_thread_tid,
 		.ask = export_thread_ask,
 		.done = export_thread_answered,
+		.recent = export_thread_recent,
+		.freeze = export_thread_freeze,
 	};
 	crash_init(&libc, &export_thread);
 }

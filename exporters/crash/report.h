@@ -45,7 +45,8 @@ struct report_exception { /* one of a chain */
 
 enum report_source { REPORT_SIGNAL,
 	                 REPORT_STDERR,
-	                 REPORT_MESSAGE };
+	                 REPORT_MESSAGE,
+	                 REPORT_REQUEST /* was answered with 5xx; no exception is known */ };
 
 struct report {
 	enum report_source source;

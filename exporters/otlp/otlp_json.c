@@ -163,10 +163,12 @@ static void put_event(struct tree *t, cJSON *span, const struct span_event *e)
 		attribute(t, list, &attrs[i]);
 }
 
-static void put_span(struct buf *b, struct tree *t, const struct rec_view *v, const struct span_attrs *a,
+static void put_span(struct buf *b, struct tree *t, const struct rec_view *v, struct span_attrs *a,
                      const struct batch *batch)
 {
-	const struct span_event *event = span_events_find(batch->events, v->rec->trace_id, v->rec->span_id);
+	const struct span_event *event = span_events_find(batch->events, v);
+	if (event)
+		span_event_mark(batch->events, event, a);
 	if (!tree_room(t, 26 + (SPAN_ATTRS_MAX + 3) * ATTRIBUTE_ITEMS)) {
 		b->failed = true;
 		return;
@@ -189,8 +191,8 @@ static void put_span(struct buf *b, struct tree *t, const struct rec_view *v, co
 		number(t, span, cJSON_Raw, "droppedAttributesCount", false, a->dropped);
 	if (event)
 		put_event(t, span, event);
-	if (a->status || event)
-		number(t, object(t, span, "status"), cJSON_Raw, "code", false, SPAN_STATUS_ERROR);
+	if (a->status)
+		number(t, object(t, span, "status"), cJSON_Raw, "code", false, a->status);
 	number(t, span, cJSON_Raw, "flags", false, a->flags);
 	print(b, t);
 }

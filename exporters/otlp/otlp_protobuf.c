@@ -158,6 +158,9 @@ static void put_span(struct buf *b, const struct rec_view *v, const struct batch
 	struct span_attrs a;
 	if (!span_attrs_make(&a, v, batch->settings))
 		return;
+	const struct span_event *event = span_events_find(batch->events, v);
+	if (event)
+		span_event_mark(batch->events, event, &a);
 	struct pb_open open = pb_open(b, SCOPE_SPANS_SPANS, SPAN_GUESS);
 	if (buf_reserve(b, SPAN_HEADS + a.name_len + a.trace_state_len + attrs_bound(a.attrs, a.n))) {
 		char *p = b->p + b->n;
@@ -175,15 +178,13 @@ static void put_span(struct buf *b, const struct rec_view *v, const struct batch
 			p = put_attr(p, SPAN_ATTRIBUTES, &a.attrs[i]);
 		if (a.dropped)
 			p = pb_uint(p, SPAN_DROPPED_ATTRIBUTES, a.dropped);
-		if (a.status || span_events_find(batch->events, v->rec->trace_id, v->rec->span_id)) {
-			a.status = SPAN_STATUS_ERROR;
+		if (a.status) {
 			p = pb_varint(pb_tag(p, SPAN_STATUS, PB_BYTES), 2);
 			p = pb_uint(p, STATUS_CODE, a.status);
 		}
 		p = pb_fixed32(p, SPAN_FLAGS, a.flags);
 		b->n = (size_t)(p - b->p);
 	}
-	const struct span_event *event = span_events_find(batch->events, v->rec->trace_id, v->rec->span_id);
 	if (event)
 		put_event(b, event);
 	pb_close(b, open);

@@ -92,6 +92,9 @@ void rollbar_flush_begins(struct rollbar *r);
 bool rollbar_idle(const struct rollbar *r);
 const char *rollbar_last(const struct rollbar *r); /* what the last answer said; "" = none yet */
 unsigned rollbar_waiting(const struct rollbar *r);
-uint64_t rollbar_sent(const struct rollbar *r);
+struct rollbar_counts {
+	uint64_t sent, refused, lost; /* refused: parked; lost: there was no room to keep them */
+};
+struct rollbar_counts rollbar_counts(const struct rollbar *r);
 
 #endif

@@ -54,7 +54,7 @@ static uint32_t print(void *self, const struct batch *batch)
 			.view = v,
 			.attrs = &x->attrs,
 			.resource = resource_of(batch->resources, batch->arena, v),
-			.event = span_events_find(batch->events, v->rec->trace_id, v->rec->span_id),
+			.event = span_events_find(batch->events, v),
 			.settings = x->settings,
 		};
 		bool ok = xray_local_root(&x->doc, &s) ? send_doc(x, true) : true;

@@ -21,6 +21,8 @@ static inline uint64_t env_hash(const char *variable)
 		"ROLLBAR_ACCESS_TOKEN",
 		"ROLLBAR_ENDPOINT=",
 		"ROLLBAR_ENVIRONMENT=",
+		"ROLLBAR_BRANCH=",
+		"REMORA_ROLLBAR_",
 		"REMORA_ERRORS=",
 	};
 	for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {

@@ -100,8 +100,8 @@ static void capture(int sig, void *info_, void *uc_)
 		crash_save_flags(CRASH_NESTED);
 	} else if (crash_under_way(&s->first, (uintptr_t)uc->uc_mcontext.gregs[REG_RSP])) {
 		c.sig = s->first.signo;
-		c.info = &s->first.info;
-		c.regs = s->first.regs;
+		c.info = s->first.at;
+		c.regs = s->first.uc->uc_mcontext.gregs;
 	}
 	c.under = (uintptr_t)c.regs[REG_RSP] - s->over < s->over_size ? s->under : 0;
 	s->capturing = true;

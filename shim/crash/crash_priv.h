@@ -55,10 +55,10 @@ struct crash_self { /* of each thread */
 	struct crash_alt *alt; /* NULL = none of ours */
 	bool no_room; /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
 	bool capturing; /* a fault now is ours */
-	bool own; /* our own thread */
+	bool own;       /* our own thread */
+	struct crash_first first;
 	uintptr_t under, over; /* a handler runs on the alternate stack at `over`: where the thread's own stack was left */
 	size_t over_size;
-	struct crash_first first;
 };
 extern __thread struct crash_self crash_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 

@@ -227,6 +227,29 @@ static bool flushed(void)
 	return crash_export.done();
 }
 
+/* ---- the spans ---- */
+
+static bool spans_end; /* they are yet to be ended */
+
+/* When whoever makes the report has had a chance to say what they end by. */
+static void end_spans(bool own)
+{
+	if (!spans_end)
+		return;
+	spans_end = false;
+	span_crashed(crash_file.head.signo);
+	if (own && crash_export.ask)
+		crash_export.ask(mono_ns() + SPANS_NS);
+}
+
+static struct arena *left_in;
+static uint32_t left_before;
+
+static bool left_or_gone(void)
+{
+	return atomic_load(&left_in->crashes_done) != left_before || helper_gone();
+}
+
 /* ---- */
 
 /* Memory of ours, to the helper. */
@@ -245,13 +268,15 @@ static void send_memory(int fd, uint64_t end)
 	}
 }
 
-static bool lane_b(uint64_t end)
+static bool lane_b(struct arena *a, bool own, uint64_t end)
 {
 	static char nameless[32];
 	struct crash_file *f = &crash_file;
 	int pair[2] = {-1, -1};
 	if (f->mem && sys6(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, (long)pair, 0, 0) != 0)
 		return false;
+	left_in = a;
+	left_before = a ? atomic_load(&a->crashes_done) : 0;
 	passed = f->named ? -1 : f->mem ? pair[0] : f->fd;
 	if (!f->named)
 		crash_number(crash_text(nameless, "/proc/self/fd/"), (uint64_t)passed);
@@ -264,6 +289,10 @@ static bool lane_b(uint64_t end)
 	}
 	if (!started)
 		return false;
+	uint64_t now = mono_ns();
+	if (a && end > now) /* it leaves the exception in the arena, then sends the report */
+		wait_until(left_or_gone, a, now + (end - now) / 2, false);
+	end_spans(own);
 	wait_for_helper(end);
 	return !f->named || accepted();
 }
@@ -312,9 +341,10 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 static bool lane_a(struct arena *a, uint64_t end, bool all)
 {
 	uint64_t accept = sooner(mono_ns() + ACCEPT_NS, end);
-	if (!crash_file.named)
-		return offer_fd(a, accept, false);
-	return wait_until(accepted, a, accept, false) && (!all || wait_until(sent, a, end, false));
+	if (crash_file.named ? !wait_until(accepted, a, accept, false) : !offer_fd(a, accept, false))
+		return false;
+	end_spans(false); /* it reads no record before it has read the file */
+	return !all || !crash_file.named || wait_until(sent, a, end, false);
 }
 
 static bool lane_a_own(struct arena *a, uint64_t end)
@@ -338,13 +368,12 @@ uint64_t crash_wait_ns(void)
 
 void crash_deliver(void)
 {
-	uint64_t start = mono_ns(), end = start + crash_wait_ns(), spans = sooner(end, start + SPANS_NS);
+	uint64_t end = mono_ns() + crash_wait_ns();
 	int pid = sys_getpid();
 	bool in_child = pid != process.pid;
 	/* The arena may be what faulted; where it was our own thread, no exporter is left to tell, and no request ends. */
 	bool hurt = (crash_file.head.flags & CRASH_NESTED) || crash_self.own;
-	if (!in_child && !hurt)
-		span_crashed(crash_file.head.signo);
+	spans_end = !in_child && !hurt;
 	struct arena *a = in_child || hurt ? NULL : process_arena_found();
 	bool alive = a && arena_lease_alive(a);
 	bool own = alive && atomic_load(&a->lease_pid) == process.pid;
@@ -353,13 +382,12 @@ void crash_deliver(void)
 		if (a && !own)
 			announce(a);
 	}
-	if (own && crash_export.ask)
-		crash_export.ask(spans); /* those that are now complete */
 	bool done = alive && !own && lane_a(a, end, pid == 1);
-	done = done || lane_b(end);
+	done = done || lane_b(a, own, end);
 	done = done || (own && lane_a_own(a, end));
 	if (!done && !crash_file.named)
 		crash_lost(crash_file.head.signo, "it has no file in the runtime directory, and neither exporter nor helper could take it");
+	end_spans(own);
 	if (own && crash_export.done)
-		wait_until(flushed, a, spans, true);
+		wait_until(flushed, a, sooner(end, mono_ns() + SPANS_NS), true);
 }

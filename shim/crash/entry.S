@@ -19,6 +19,7 @@
 
 /* In struct crash_self and crash_first; action.c checks them. */
 #define ALT 0
+#define OURS 9 /* capturing, own */
 #define SIGNO 16
 #define UC 24
 #define AT 32
@@ -38,6 +39,8 @@ function crash_entry
 	testq	%rax, %rax
 	jz	2f
 	movq	crash_self@gottpoff(%rip), %rcx
+	cmpw	$0, %fs:OURS(%rcx)
+	jne	2f
 	movq	%fs:ALT(%rcx), %r8
 	testq	%r8, %r8
 	jz	1f

@@ -80,6 +80,7 @@ enum crash_section_type {
 	CRASH_SEC_SIGINFO,     /* siginfo_t as the kernel gave it */
 	CRASH_SEC_CXX,         /* type name and what() of an uncaught C++ exception, each with its NUL */
 	CRASH_SEC_UNLOADED,    /* struct crash_unloaded ... */
+	CRASH_SEC_RECENT = 32, /* struct timeline_ring (exporters/timeline.h): what the process did lately */
 };
 
 struct crash_section {

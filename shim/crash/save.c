@@ -15,6 +15,7 @@
 #define MOST (32u << 20)
 #define LEAST (512u << 10) /* files that may not grow so far (RLIMIT_FSIZE) would cut the record */
 #define RED_ZONE 128
+#define RECENT_MOST (256u << 10)
 #define PAGE 4096u
 
 struct crash_file crash_file = {.fd = -1};
@@ -268,6 +269,8 @@ void crash_save_begin(const struct crash_cause *c)
 	crash_file.fd = -1;
 	crash_file.mem = NULL;
 	crash_file.in_export = false;
+	if (crash_export.freeze && !c->vforked)
+		crash_export.freeze();
 	make_room();
 	uint64_t start = proc_start_time(pid);
 	fill_head(c, start);
@@ -510,10 +513,12 @@ void crash_save_modules(const struct crash_cause *c)
 void crash_save_process(const struct crash_cause *c)
 {
 	static char text[8192], scratch[4096];
-	(void)c;
 	crash_put(CRASH_SEC_PROCESS, 0, 0, text, process_describe(text, sizeof text, scratch));
 	long n = sys3(SYS_getcwd, text, sizeof text, 0);
 	if (n > 1)
 		crash_put(CRASH_SEC_CWD, 0, 0, text, (size_t)n);
 	put_abort_message();
+	uint64_t size = 0, at = crash_export.recent && !c->vforked ? crash_export.recent(&size) : 0;
+	if (size && size <= RECENT_MOST)
+		crash_put_memory(CRASH_SEC_RECENT, 0, at, at + size);
 }

@@ -1,6 +1,7 @@
 /* The hooks of crash capture: signal actions, alternate stacks, new threads. What they mean is in crash/. */
 #include "base/sys.h"
 #include "crash/crash.h"
+#include "export_thread.h"
 #include "hooks/guard.h"
 #include "hooks/real.h"
 #include <string.h>
@@ -105,6 +106,13 @@ EXPORT int pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*star
 	int r = a ? REAL(pthread_create)(t, attr, crash_thread_begin, a) : REAL(pthread_create)(t, attr, start, arg);
 	if (r != 0 && a)
 		crash_alt_free(a);
+	struct thread *self = &thread_self;
+	if (r == 0 && atomic_load_explicit(&process.active, memory_order_relaxed) && enter(self)) {
+		int e = errno;
+		export_thread_poke_made();
+		errno = e;
+		leave(self);
+	}
 	return r;
 }
 

@@ -269,6 +269,10 @@ struct arena_ident { /* who asks */
 struct arena *arena_attach(const struct arena_ident *who, bool *black_box);
 /* The same, but never a new one: NULL then. */
 struct arena *arena_join(const struct arena_ident *who);
+/* That of another process, by its table; never a new one, and nobody is entered. NULL: none with a name. */
+struct arena *arena_of_process(const char *dir, int pid, uint64_t start, uint64_t hash);
+bool arena_has_process(const struct arena *a, int pid, uint64_t start);
+void arena_unmap(struct arena *a);
 /* Anonymous, for unit tests and as the last resort. */
 struct arena *arena_new_anonymous(uint32_t bytes, uint64_t hash);
 /* Clock ticks after boot; 0 = gone or unreadable. */

@@ -55,13 +55,19 @@ static struct arena *join_root(struct search *s, int dirfd, int pid, uint64_t st
 	return join(s, dirfd, name, pid, start);
 }
 
+/* Does the name end as that of an arena with this hash does? */
+static bool name_fits(const char *name, uint64_t hash, uint64_t pid_ns)
+{
+	char own[ARENA_NAME_MAX];
+	arena_name(own, 0, 0, hash, pid_ns);
+	size_t n = strlen(name), end = strlen(own) - strlen("0-0");
+	return n >= end && strcmp(name + n - end, own + strlen("0-0")) == 0;
+}
+
 static bool try_table(void *ctx, int dirfd, const char *name)
 {
 	struct search *s = ctx;
-	char own[ARENA_NAME_MAX];
-	arena_name(own, 0, 0, s->who->hash, s->me->pid_ns);
-	size_t n = strlen(name), end = strlen(own) - strlen("0-0");
-	if (n < end || strcmp(name + n - end, own + strlen("0-0")) != 0)
+	if (!name_fits(name, s->who->hash, s->me->pid_ns))
 		return true;
 	s->found = join(s, dirfd, name, 0, 0);
 	return !s->found && ++s->tables < TABLES_MAX;
@@ -124,4 +130,46 @@ struct arena *arena_attach(const struct arena_ident *who, bool *black_box)
 	}
 	*black_box = a != NULL;
 	return a ? a : arena_make_anonymous(who, &me);
+}
+
+static bool has_process(const struct arena *a, int pid, uint64_t start, uint64_t pid_ns)
+{
+	for (uint32_t i = 0; i < ARENA_PROCS; i++) {
+		const struct arena_proc *p = &a->procs[i];
+		if (atomic_load_explicit(&p->used, memory_order_acquire) == PROC_VALID && p->pid_ns == pid_ns && p->pid == pid && p->start == start)
+			return true;
+	}
+	return false;
+}
+
+static bool try_process(void *ctx, int dirfd, const char *name)
+{
+	struct search *s = ctx;
+	struct arena *a = name_fits(name, s->who->hash, s->me->pid_ns) ? arena_open_file(dirfd, name, s->me) : NULL;
+	if (!a)
+		return true;
+	if (a->hash == s->who->hash && has_process(a, s->who->pid, s->who->start, s->me->pid_ns))
+		s->found = a;
+	else
+		arena_unmap(a);
+	return !s->found && ++s->tables < TABLES_MAX;
+}
+
+struct arena *arena_of_process(const char *dir, int pid, uint64_t start, uint64_t hash)
+{
+	struct arena_ident who = {.pid = pid, .start = start, .hash = hash};
+	struct arena_self me;
+	struct search s = {.who = &who, .me = &me};
+	arena_self(&me);
+	int dirfd = dir && dir[0] && start && me.pid_ns ? dir_open(dir) : -1;
+	if (dirfd < 0)
+		return NULL;
+	dir_each(dirfd, try_process, &s);
+	sys_close(dirfd);
+	return s.found;
+}
+
+bool arena_has_process(const struct arena *a, int pid, uint64_t start)
+{
+	return has_process(a, pid, start, pid_ns_self());
 }

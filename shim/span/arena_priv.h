@@ -77,7 +77,6 @@ struct arena *arena_open_file(int dirfd, const char *name, const struct arena_se
 struct arena *arena_make_file(int dirfd, const char *name, const struct arena_ident *who, const struct arena_self *me,
                               bool *exists);
 struct arena *arena_make_anonymous(const struct arena_ident *who, const struct arena_self *me);
-void arena_unmap(struct arena *a);
 bool arena_populate(struct arena *a, size_t from, size_t n);
 /* arena_local(), writable. Host threads only read it, and none knows this arena yet. */
 struct arena_local *arena_local_edit(struct arena *a);

@@ -146,7 +146,7 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 		return false;
 	uint8_t kind = r->kind;
 	LOOK_ONCE(kind);
-	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && kind != SPAN_TEXT)
+	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && kind != SPAN_TEXT && kind != SPAN_EXCEPTION)
 		return false;
 	if (r->method > HTTP1_PATCH || r->error > ERR_CRASHED || r->status > 999 || r->minor > 9)
 		return false;
@@ -170,7 +170,7 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 		out->scratch_used = len;
 		p = scratch;
 	}
-	if (kind == SPAN_TEXT) {
+	if (kind >= SPAN_TEXT) {
 		out->str[REC_TEXT] = (struct slice){p, len};
 		return true;
 	}

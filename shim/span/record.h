@@ -33,6 +33,11 @@ enum span_kind {
 	/* No span: text that the program wrote to fd `err_no`. `var` is the bytes, without tags; trace_id and span_id are
 	 * those of the thread's open request, or zero; start_ns is its time. */
 	SPAN_TEXT = 16,
+	/*
+	 * Nor this: how the process crashed, left by the helper that made the report, for the spans that end by it. `var` is
+	 * uuid, type, message, stack trace, each with its NUL; ids are those of the crashed thread's request.
+	 */
+	SPAN_EXCEPTION,
 };
 
 /* error.type when there is no status code that says it; names in rec_error_name(). */
@@ -57,7 +62,8 @@ enum rec_tag { /* of the strings */
 	REC_TRACESTATE,  /* of the span: what came in, or what we began */
 	REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
 	REC_ROUTE,
-	REC_TEXT, /* rec_view's name for the bytes of a SPAN_TEXT */
+	REC_USER, /* who made the request, as REMORA_USER finds it */
+	REC_TEXT, /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
 	REC_TAG_MAX,
 };
 

@@ -158,10 +158,11 @@ class Post:
 
 
 class Rollbar:
-    def __init__(self, tokens=(TOKEN,), port=0):
+    def __init__(self, tokens=(TOKEN,), port=0, tls=None):
         self.tokens, self.token = list(tokens), tokens[0] if tokens else None
         self.items, self.posts, self.faults, self.script = [], [], [], []
         self.always = None                      # a Reply for all that the script does not cover
+        self.judge = None                       # data -> a Reply for what is otherwise good, or None
         self.limit = LIMIT
         self.changed = threading.Condition()
         self._stop = threading.Event()
@@ -186,7 +187,9 @@ class Rollbar:
 
         self._server = Server(("127.0.0.1", port), Handler)
         self.port = self._server.server_address[1]
-        self.url = "http://127.0.0.1:%d/api/1/item/" % self.port
+        self.url = "http%s://%s:%d/api/1/item/" % (("s", "localhost", self.port) if tls else ("", "127.0.0.1", self.port))
+        if tls:                                 # the handshake in the connection's thread
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def __enter__(self):
@@ -231,6 +234,8 @@ class Rollbar:
         status, message, data = self._judge(h, raw)
         with self.changed:
             reply = self.script.pop(0) if self.script else self.always
+        if not reply and data and self.judge:
+            reply = self.judge(data)
         if reply and reply.status != 200:
             status, message = reply.status, "scripted"
         if reply and reply.action:

@@ -1,47 +1,5 @@
 """Rollbar: what `remora rollbar test` and the spool do with every answer."""
-import glob
-import json
-import stat
-
-from harness import *
-from rollbar_stub import Reply, Rollbar, TOKEN, faults_of
-
-OTHER = "fedcba9876543210fedcba9876543210"
-
-
-class Box(Sandbox):
-    """A sandbox whose state lies in it, with a Rollbar."""
-
-    def __init__(self, rollbar=None, **env):
-        super().__init__(**env)
-        self.rollbar = self.keep(rollbar or Rollbar())
-        self.state = os.path.join(self.dir, "state")
-
-    def env(self, traced=True, **more):
-        return super().env(traced, **{"REMORA_STATE_DIR": self.state, "ROLLBAR_ENDPOINT": self.rollbar.url,
-                                      "ROLLBAR_ACCESS_TOKEN": TOKEN, "REMORA_RUNTIME_DIR": self.runtime, **more})
-
-    def remora(self, *args, rc=0, env=None, timeout=30.0):
-        r = self.run([LAUNCHER, *args], traced=False, env=env, timeout=timeout)
-        r.text = (r.out + r.err).decode()
-        check(TOKEN not in r.text and OTHER not in r.text, "the token is printed: %s" % r.text)
-        equal(r.rc, rc, "exit status of remora %s (%s)" % (" ".join(args), r.text))
-        return r
-
-    def spool(self):
-        return sorted(glob.glob(os.path.join(self.state, "spool", "*")))
-
-    def check(self):
-        """The schema, and nobody but us reads what is kept."""
-        self.rollbar.check()
-        for root, dirs, files in os.walk(self.state):
-            for name in files:
-                path = os.path.join(root, name)
-                equal(stat.S_IMODE(os.stat(path).st_mode), 0o600, "mode of " + path)
-                with open(path, "rb") as f:
-                    check(TOKEN.encode() not in f.read(), "the token is in " + path)
-            equal(stat.S_IMODE(os.stat(root).st_mode), 0o700, "mode of " + root)
-
+from rollbar_box import *
 
 @test
 def message_item():
@@ -283,6 +241,63 @@ def not_sent_but_not_lost():
         equal({p.data["uuid"] for p in box.rollbar.posts}, {item["uuid"]}, "uuids")
         eventually(lambda: not box.spool(), "the spool is empty")
         box.check()
+
+
+@test
+def crash_loop_is_capped():
+    """Ten an hour of one kind, over all processes; the next one tells how many there were."""
+    with Box() as box:
+        for _ in range(13):
+            equal(box.run(BOOM).rc, 1, "exit status")
+        equal(len(box.rollbar.wait(10)), 10, "items")
+        limits = box.path("state", "limits")
+        with open(limits) as f:
+            line, = f.read().split("\n")[:-1]
+        fingerprint, since, sent, suppressed = line.split()
+        equal((sent, suppressed), ("10", "3"), "limits")
+        with open(limits, "w") as f:                    # an hour later
+            f.write("%s %d %s %s\n" % (fingerprint, int(since) - 3700, sent, suppressed))
+        equal(box.run(BOOM).rc, 1, "exit status")
+        equal(box.rollbar.wait(11)[10]["custom"]["suppressed"], 3, "suppressed")
+        equal(len(box.remora("crashes").out.splitlines()), 14, "all are kept here")
+        box.check()
+
+
+@test
+def old_items_are_dropped():
+    with Box() as box:
+        box.rollbar.always = Reply(500)
+        box.remora("rollbar", "test", rc=1)
+        old, = box.spool()
+        name = os.path.basename(old)
+        os.rename(old, os.path.join(os.path.dirname(old), "%013d" % (int(name[:13]) - 8 * 86400000) + name[13:]))
+        r = box.remora("flush")
+        check("1 items were dropped" in r.text, r.text)
+        equal((box.spool(), len(box.rollbar.posts)), ([], 1), "spool and posts")
+
+
+# ---------------------------------------------------------------- the command
+
+@test
+def command_line():
+    with Box() as box:
+        check("usage" in box.remora("rollbar", "--help").out.decode(), "help on stdout")
+        box.remora("rollbar", "test", "--level", "warning", "Hello World!")
+        item, = box.rollbar.wait(1)
+        equal((item["level"], item["body"]["message"]["body"]), ("warning", "Hello World!"), "item")
+        check("critical, error" in box.remora("rollbar", "test", "--level", "loud", rc=2).text, "levels")
+        box.remora("rollbar", "test", "a", "b", rc=2)
+        r = box.remora("rollbar", "test", rc=2, env={"ROLLBAR_ENDPOINT": "nonsense"})
+        check("ROLLBAR_ENDPOINT" in r.text and "no access token" not in r.text, r.text)
+        box.rollbar.script = [Reply(503)]
+        box.remora("rollbar", "test", rc=1)
+        check("1 items sent" in box.remora("rollbar", "flush").text, "flush")
+        box.rollbar.script = [Reply(422, body=b'{"err":1,"message":"no"}'), Reply(503)]
+        r = box.remora("rollbar", "test", rc=1)
+        check('"no"' in r.text, r.text)
+        box.remora("rollbar", "flush", rc=2, env={"ROLLBAR_ACCESS_TOKEN": None})
+        equal(box.run(BOOM).rc, 1, "exit status")
+        check("ZeroDivisionError" in box.remora("crashes", "show", "last").text, "the last one")
 
 
 if __name__ == "__main__":

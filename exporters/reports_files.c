@@ -1,0 +1,120 @@
+/* Crash files: whose they are, what their process did, and what is told to whoever waits for them. */
+#include "base/sys.h"
+#include "exporters/log.h"
+#include "exporters/reports_priv.h"
+#include <stdlib.h>
+
+void reports_on_crash(struct reports *r, void (*f)(void *ctx, struct report *), void *ctx)
+{
+	r->on_crash = f;
+	r->on_crash_ctx = ctx;
+}
+
+/* A handler may wait for the file's new name, and for its end. */
+static void told(struct reports *r)
+{
+	atomic_fetch_add(&r->host->arena->crashes_done, 1);
+	sys_futex_wake(&r->host->arena->crashes_done, INT32_MAX);
+}
+
+void reports_file_done(struct reports *r, const char *name)
+{
+	inbox_done(r->inbox, name);
+	told(r);
+}
+
+/* The arena of the crashed process; not ours when we are its helper, or the start after. What it holds, and is told. */
+static void look_around(struct reports *r, const struct report *rep, const void *bytes, size_t n)
+{
+	const struct crash_head *h = rep->head;
+	struct arena *own = r->host->arena, *a = own;
+	if (!arena_has_process(own, h->pid, h->start))
+		a = arena_of_process(r->host->dir, h->pid, h->start, h->config_hash);
+	r->arena = a ? a : own;
+	if (r->timeline)
+		tie_timeline(r->timeline, r->arena, h->pid, bytes, n);
+	if (r->options.foreign && a && a != own)
+		tie_leave(a, rep);
+}
+
+/* True: it waits for its item's first try. */
+static bool make_report(struct reports *r, const char *name, const void *bytes, size_t n)
+{
+	const char *why = NULL;
+	struct report *rep =
+		crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
+	if (!rep) {
+		log_warn("crash file %s cannot be read: %s; removed", name, why);
+		return false;
+	}
+	if (r->on_crash)
+		r->on_crash(r->on_crash_ctx, rep);
+	if (rep->head)
+		look_around(r, rep, bytes, n);
+	r->file = name;
+	bool waits = reports_make(r, rep, NULL);
+	r->file = NULL;
+	if (r->arena != r->host->arena)
+		arena_unmap((struct arena *)(uintptr_t)r->arena);
+	r->arena = r->host->arena;
+	report_free(rep);
+	return waits;
+}
+
+static void file_taken(struct reports *r, struct inbox_file *f)
+{
+	bool waits = false;
+	if (inbox_read(r->inbox, f))
+		waits = make_report(r, f->name, f->bytes, f->n);
+	else
+		log_warn("crash file %s/%s cannot be read; removed", r->host->dir, f->name);
+	free(f->bytes);
+	if (!waits)
+		reports_file_done(r, f->name);
+}
+
+bool reports_take_file(struct reports *r, const char *name)
+{
+	struct inbox_file f;
+	if (!r->inbox || !inbox_claim(r->inbox, name, &f))
+		return false;
+	file_taken(r, &f);
+	return true;
+}
+
+bool reports_take_bytes(struct reports *r, const char *name, const void *bytes, size_t n)
+{
+	unsigned before = r->counts.made;
+	r->nameless = true;
+	make_report(r, name, bytes, n);
+	r->nameless = false;
+	return r->counts.made != before;
+}
+
+/* Another process offers it, or our own, whose memory we do not read as it crashes. */
+void reports_fetch(struct reports *r)
+{
+	struct arena *a = r->host->arena;
+	struct inbox_file f;
+	uint64_t offer = atomic_load(&a->crash_fd);
+	if (offer <= CRASH_FD_REFUSED)
+		return;
+	bool got = inbox_fetch(offer, &f);
+	bool in_time = atomic_compare_exchange_strong(&a->crash_fd, &offer, got ? 0 : CRASH_FD_REFUSED);
+	told(r);
+	if (got && in_time)
+		reports_take_bytes(r, f.name, f.bytes, f.n);
+	if (got)
+		free(f.bytes);
+}
+
+void reports_scan(struct reports *r, uint64_t now)
+{
+	struct inbox_file files[INBOX_AT_A_TIME];
+	uint32_t word = atomic_load(&r->host->arena->crashes);
+	unsigned n = inbox_scan(r->inbox, word, now, r->options.any, files, &r->counts.foreign_files);
+	if (n)
+		told(r);
+	for (unsigned i = 0; i < n; i++)
+		file_taken(r, &files[i]);
+}

@@ -1,0 +1,26 @@
+/*
+ * Reports and spans: which request a report belongs to, what its spans tell of it, what its process did before.
+ *
+ * A crash in a process that exports itself is reported by the helper, which has no spans. It leaves what the crash was in
+ * the arena, as a record of its own that is committed before the spans are: whoever exports them reads it first.
+ */
+#ifndef REMORA_REPORTS_TIE_H
+#define REMORA_REPORTS_TIE_H
+
+#include "exporters/reports.h"
+#include "exporters/timeline.h"
+
+/* The request's span id, and its trace id; NULL: none. Borrowed. */
+const uint8_t *report_span(const struct report *rep, const uint8_t **trace);
+/* A request that is open, or was not drained yet. */
+bool tie_find(const struct arena *a, const uint8_t span_id[8], struct span_copy *out);
+/* The exception of its request, and of everything that its crash ended. */
+void tie_add(struct span_events *events, const struct report *rep);
+/* The same through the arena of another process, which may be waiting for it. */
+void tie_leave(struct arena *a, const struct report *rep);
+/* From there; the record is checked, and still shared. */
+void tie_read(struct span_events *events, const struct rec_view *v);
+/* What a crashed process did: the crash file's bytes, and what waits in its arena. */
+void tie_timeline(struct timeline *t, const struct arena *a, int32_t pid, const void *bytes, size_t n);
+
+#endif
