@@ -60,7 +60,7 @@ CLI_SHIM_SRC :=
 # Shim code that can run without being preloaded. The rest is reached through e2e tests.
 UNIT_SHIM_SRC := $(filter-out shim/hooks/% shim/lifecycle.c,$(SHIM_SRC))
 # Unit tests that also run under ThreadSanitizer: tests/unit/NAME.c
-TSAN_UNIT := test_arena test_record test_conn_fd test_context test_pool
+TSAN_UNIT := test_arena test_record test_conn_fd test_context test_pool test_text_tail
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)

@@ -1,5 +1,6 @@
 /* Crash files: whose they are, what their process did, and what is told to whoever waits for them. */
 #include "base/sys.h"
+#include "exporters/errors/errors.h"
 #include "exporters/log.h"
 #include "exporters/reports_priv.h"
 #include <stdlib.h>
@@ -47,6 +48,7 @@ static bool make_report(struct reports *r, const char *name, const void *bytes, 
 		log_warn("crash file %s cannot be read: %s; removed", name, why);
 		return false;
 	}
+	errors_last_words(rep);
 	if (r->on_crash)
 		r->on_crash(r->on_crash_ctx, rep);
 	if (rep->head)

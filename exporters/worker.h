@@ -159,6 +159,7 @@ void worker_dests(struct worker *w);
 /* worker_errors.c: text into reports */
 void worker_errors_new(struct worker *w);
 void worker_errors_take(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now);
+void worker_errors_said(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now);
 /* The end of what can be told of this process, or of the whole tree. */
 void worker_errors_turn(struct worker *w, uint64_t now);
 /* worker_feed.c: arenas into queues */

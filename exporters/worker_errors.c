@@ -54,6 +54,13 @@ void worker_errors_take(struct worker *w, const struct arena *a, uint32_t slot, 
 	free(scratch);
 }
 
+void worker_errors_said(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now)
+{
+	const struct span_rec *r = arena_slot(a, slot);
+	if (w->errors)
+		errors_said(w->errors, r->pid, r->tid, r->start_ns, now);
+}
+
 void worker_errors_turn(struct worker *w, uint64_t now)
 {
 	if (!w->errors)

@@ -54,6 +54,11 @@ static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t
 		take_left(w, source, slot, now);
 		return;
 	}
+	if (arena_slot(a, slot)->kind == SPAN_SAID) {
+		worker_errors_said(w, a, slot, now);
+		source_unref(&w->sources[source], slot);
+		return;
+	}
 	if (arena_slot(a, slot)->kind == SPAN_TEXT) {
 		worker_errors_take(w, a, slot, now);
 		source_unref(&w->sources[source], slot);

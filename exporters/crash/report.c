@@ -13,6 +13,7 @@
 #define OTHER_FRAMES 64
 #define MODULES_SHOWN 512
 #define TEXT_MAX_ 4096
+#define WORDS_MOST (256 * 1024)
 
 struct walked {
 	int32_t tid;
@@ -285,6 +286,18 @@ static void read_process(struct making *k)
 	k->r->process = list;
 }
 
+static void read_words(struct making *k)
+{
+	size_t at = 0;
+	const struct crash_part *p = crash_file_next(&k->file, CRASH_SEC_WORDS, 0, &at);
+	void *words = p && p->n && p->n <= WORDS_MOST ? report_alloc(k->r, p->n) : NULL;
+	if (!words)
+		return;
+	memcpy(words, p->p, p->n);
+	k->r->words = words;
+	k->r->n_words = p->n;
+}
+
 static void read_cxx(struct making *k, struct report_exception *e)
 {
 	size_t at = 0;
@@ -307,25 +320,6 @@ static void read_cxx(struct making *k, struct report_exception *e)
 	const char *what = s + strlen(s) + 1;
 	e->message = *what && what < s + p->n ? what : e->message;
 	k->r->language = "c++";
-}
-
-static const char *make_title(struct making *k, const char *type)
-{
-	const struct report_frame *f = report_culprit(k->r);
-	if (!f)
-		return type;
-	if (f->signal)
-		return report_printf(k->r, "%s in a signal handler's return", type);
-	const char *file = f->file ? strrchr(f->file, '/') : NULL, *mod = f->module ? strrchr(f->module, '/') : NULL;
-	file = file ? file + 1 : f->file;
-	mod = mod ? mod + 1 : f->module;
-	if (f->function && file && f->line)
-		return report_printf(k->r, "%s in %s (%s:%u)", type, f->function, file, f->line);
-	if (f->function && mod)
-		return report_printf(k->r, "%s in %s (%s)", type, f->function, mod);
-	if (mod)
-		return report_printf(k->r, "%s in %s+0x%llx", type, mod, (unsigned long long)f->offset);
-	return report_printf(k->r, "%s at 0x%llx", type, (unsigned long long)f->ip);
 }
 
 static bool make_threads(struct making *k)
@@ -381,11 +375,10 @@ static void fill_in(struct making *k, const struct crash_report_opts *o)
 	const struct report_frame *f = r->threads[0].n ? r->threads[0].frames : NULL;
 	if (f && f->unloaded && f->module && r->description)
 		r->description = report_printf(r, "%s; %s had been unloaded", r->description, f->module);
-	r->title = make_title(k, e->type);
-	report_fingerprint(r);
+	read_words(k);
 	if (o->source)
 		report_source(r);
-	report_text(r);
+	report_name(r);
 }
 
 struct report *crash_report_make_with(const void *file, size_t n, const struct crash_report_opts *o, const char **why)

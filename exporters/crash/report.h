@@ -75,9 +75,11 @@ struct report {
 		uint64_t base;
 	} * modules;
 	const char *const *process; /* NAME=VALUE strings of the process' description, NULL-terminated */
-	const char *text;           /* a gdb-like trace of all of it, for exception.stacktrace and for people */
-	bool complete;              /* the crash file was whole, and nothing faulted in its making */
-	struct report_mem *mem;     /* private: what report_alloc gave */
+	const void *words;          /* CRASH_SEC_WORDS, for errors_last_words; NULL: it said nothing, or the file does not have it */
+	size_t n_words;
+	const char *text;       /* a gdb-like trace of all of it, for exception.stacktrace and for people */
+	bool complete;          /* the crash file was whole, and nothing faulted in its making */
+	struct report_mem *mem; /* private: what report_alloc gave */
 };
 
 /* report_mem.c. A zeroed report with a new uuid and now as its time; NULL: no memory. */
@@ -97,6 +99,8 @@ struct crash_report_opts {
 };
 struct report *crash_report_make_with(const void *file, size_t n, const struct crash_report_opts *o, const char **why);
 
+/* Title, fingerprint and text anew: the exceptions have changed. */
+void report_name(struct report *r);
 /* From a crash file (bytes are hostile). NULL: not one, or no memory; *why says so. */
 struct report *crash_report_make(const void *file, size_t n, const char **why);
 void report_free(struct report *r);

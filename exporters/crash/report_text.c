@@ -43,7 +43,7 @@ static void say_frame(struct buf *b, size_t i, const struct report_frame *f)
 	}
 	if (f->scanned)
 		say(b, "? ");
-	if (!f->inlined)
+	if (!f->inlined && f->ip)
 		say(b, "0x%016llx in ", (unsigned long long)f->ip);
 	say(b, "%s", f->function ? f->function : "??");
 	if (f->function && !strchr(f->function, '('))
@@ -80,6 +80,11 @@ void report_text(struct report *r)
 	struct buf b = {0};
 	const struct report_exception *e = &r->exceptions[0];
 	say(&b, "%s: %s\n%s\n", e->type ? e->type : "?", e->message ? e->message : "", r->description ? r->description : "");
+	for (size_t i = 1; i < r->n_exceptions; i++) {
+		const struct report_exception *x = &r->exceptions[i];
+		say(&b, "\n%s: %s\n", x->type ? x->type : "?", x->message ? x->message : "");
+		say_frames(&b, x->frames, x->n);
+	}
 	for (size_t i = 0; i < r->n_threads; i++) {
 		const struct report_thread *t = &r->threads[i];
 		say(&b, "\nThread %d \"%s\"%s:\n", t->tid, t->name ? t->name : "", t->crashed ? " (crashed)" : "");

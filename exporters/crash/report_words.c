@@ -1,4 +1,4 @@
-/* What a signal means, in words. */
+/* What a signal means, in words, and what a crash is called. */
 #include "exporters/crash/report_priv.h"
 #include <signal.h>
 #include <stdio.h>
@@ -128,4 +128,30 @@ const char *report_describe(struct report *r, const struct crash_head *h, const 
 	else
 		snprintf(what, sizeof what, "%s", code_words(h->signo, h->si_code) ? code_words(h->signo, h->si_code) : signal_name(h->signo));
 	return report_printf(r, "%s, thread %s (tid %d)", what, thread && *thread ? thread : "?", h->tid);
+}
+
+static const char *make_title(struct report *r, const char *type)
+{
+	const struct report_frame *f = report_culprit(r);
+	if (!f)
+		return type;
+	if (f->signal)
+		return report_printf(r, "%s in a signal handler's return", type);
+	const char *file = f->file ? strrchr(f->file, '/') : NULL, *mod = f->module ? strrchr(f->module, '/') : NULL;
+	file = file ? file + 1 : f->file;
+	mod = mod ? mod + 1 : f->module;
+	if (f->function && file && f->line)
+		return report_printf(r, "%s in %s (%s:%u)", type, f->function, file, f->line);
+	if (f->function && mod)
+		return report_printf(r, "%s in %s (%s)", type, f->function, mod);
+	if (mod)
+		return report_printf(r, "%s in %s+0x%llx", type, mod, (unsigned long long)f->offset);
+	return report_printf(r, "%s at 0x%llx", type, (unsigned long long)f->ip);
+}
+
+void report_name(struct report *r)
+{
+	r->title = make_title(r, r->exceptions[0].type);
+	report_fingerprint(r);
+	report_text(r);
 }

@@ -19,7 +19,8 @@
 #define TALKERS 512          /* threads */
 #define TWICE_NS (5000 * MS) /* the same error of the same thread */
 #define SEEN 32
-#define JOIN_NS (5000 * MS) /* between a process's last words and its crash file */
+#define JOIN_NS (5000 * MS)  /* between a process's last words and its crash file */
+#define PANIC_NS (1000 * MS) /* the same, where the process lives on as a rule */
 #define JOINS 32
 
 struct talker { /* a thread that writes text */
@@ -58,8 +59,8 @@ struct errors {
 		uint64_t until_ns;
 	} words[JOINS];
 	uint32_t n_words;
-	struct crashed { /* files that came first */
-		int32_t pid;
+	struct crashed { /* what is told by a crash file, which may not have come yet */
+		int32_t pid, tid;
 		uint64_t time_ns;
 	} crashed[JOINS];
 	uint32_t crashed_at;
@@ -112,20 +113,26 @@ static bool is_near(uint64_t a, uint64_t b)
 	return a > b ? a - b < 2 * JOIN_NS : b - a < 2 * JOIN_NS;
 }
 
-/* A crash file has all that C and C++ say; frames of a language are worth a report. */
+static bool has_crashed(const struct errors *e, int32_t pid, int32_t tid, uint64_t time_ns)
+{
+	for (uint32_t i = 0; i < JOINS; i++) {
+		const struct crashed *c = &e->crashed[i];
+		if (c->pid == pid && (!tid || c->tid == tid) && is_near(c->time_ns, time_ns))
+			return true;
+	}
+	return false;
+}
+
 static bool is_told_by_file(const struct errors *e, const struct report *r)
 {
-	for (uint32_t i = 0; i < JOINS && r->by_signal && !r->exceptions[0].n; i++)
-		if (e->crashed[i].pid == r->pid && is_near(e->crashed[i].time_ns, r->time_ns))
-			return true;
-	return false;
+	return errors_of_crash(r) && has_crashed(e, r->pid, r->by_signal ? 0 : r->tid, r->time_ns);
 }
 
 static bool wait_for_file(struct errors *e, struct report *r)
 {
 	if (e->n_words == JOINS)
 		return false;
-	e->words[e->n_words++] = (struct last_words){r, e->now + JOIN_NS};
+	e->words[e->n_words++] = (struct last_words){r, e->now + (r->by_signal ? JOIN_NS : PANIC_NS)};
 	return true;
 }
 
@@ -150,7 +157,7 @@ static void tell(struct errors *e, struct report *r, enum error_fate fate)
 		r->level = "error";
 	if ((r->handled && !e->logged) || told_before(e, r) || is_told_by_file(e, r))
 		report_free(r);
-	else if (!r->fatal || !r->by_signal || !e->crashes || !wait_for_file(e, r))
+	else if (r->handled || !errors_of_crash(r) || !e->crashes || !wait_for_file(e, r))
 		e->sink(e->ctx, r);
 }
 
@@ -158,8 +165,11 @@ static void release(struct errors *e, struct talker *t, enum error_fate fate)
 {
 	struct report *r = t->held;
 	t->held = NULL;
-	if (r)
-		tell(e, r, fate);
+	if (!r)
+		return;
+	if (fate == FATE_PROCESS && !r->by_signal && has_crashed(e, t->pid, 0, r->time_ns))
+		fate = FATE_LOGGED; /* that ended it, not this */
+	tell(e, r, fate);
 }
 
 /* ---- blocks ---- */
@@ -288,6 +298,61 @@ static struct talker *talker_of(struct errors *e, const struct arena *a, int32_t
 	return e->talkers[e->n++] = t;
 }
 
+/* ---- crashes ---- */
+
+static void say_last(struct errors *e, int32_t pid)
+{
+	for (uint32_t i = 0; i < e->n; i++)
+		if (e->talkers[i]->pid == pid) {
+			close_block(e, e->talkers[i]);
+			release(e, e->talkers[i], FATE_PROCESS);
+		}
+}
+
+static void crashed(struct errors *e, int32_t pid, int32_t tid, uint64_t time_ns)
+{
+	e->crashed[e->crashed_at++ % JOINS] = (struct crashed){pid, tid, time_ns};
+	say_last(e, pid);
+	for (uint32_t i = e->n_words; i-- > 0;) {
+		struct report *r = e->words[i].r;
+		if (r->pid != pid)
+			continue;
+		e->words[i] = e->words[--e->n_words];
+		if (is_told_by_file(e, r))
+			report_free(r);
+		else
+			e->sink(e->ctx, r);
+	}
+}
+
+void errors_said(struct errors *e, int32_t pid, int32_t tid, uint64_t time_ns, uint64_t now)
+{
+	e->now = now;
+	crashed(e, pid, tid, time_ns);
+}
+
+/* Where the file has not what was said (it could not grow), what we have heard is as good. */
+static void add_heard(struct errors *e, struct report *crash)
+{
+	say_last(e, crash->pid);
+	for (uint32_t i = e->n_words; i-- > 0;) {
+		struct last_words w = e->words[i];
+		if (w.r->pid != crash->pid || !is_near(w.r->time_ns, crash->time_ns))
+			continue;
+		e->words[i] = e->words[--e->n_words];
+		errors_absorb(crash, w.r);
+	}
+}
+
+void errors_join(struct errors *e, struct report *crash)
+{
+	if (!crash->pid)
+		return;
+	if (!crash->words)
+		add_heard(e, crash);
+	crashed(e, crash->pid, crash->tid, crash->time_ns);
+}
+
 void errors_take(struct errors *e, const struct arena *a, const struct rec_view *v, uint64_t now)
 {
 	const struct span_rec *rec = v->rec;
@@ -336,45 +401,6 @@ void errors_tick(struct errors *e, uint64_t now)
 			release(e, t, FATE_LOGGED);
 	}
 	words_due(e, false);
-}
-
-/* ---- crash files ---- */
-
-static void absorb(struct report *crash, struct report *text)
-{
-	struct report_exception *all = report_alloc(crash, (crash->n_exceptions + text->n_exceptions) * sizeof *all);
-	if (all && text->exceptions[0].n) {
-		memcpy(all, crash->exceptions, crash->n_exceptions * sizeof *all);
-		memcpy(all + crash->n_exceptions, text->exceptions, text->n_exceptions * sizeof *all);
-		crash->exceptions = all;
-		crash->n_exceptions += text->n_exceptions;
-	}
-	if (!crash->abort_msg)
-		crash->abort_msg = text->text;
-	if (!crash->description)
-		crash->description = text->description;
-	report_absorb(crash, text);
-}
-
-void errors_join(struct errors *e, struct report *crash)
-{
-	int32_t pid = crash->pid ? crash->pid : crash->head ? crash->head->pid
-	                                                    : 0;
-	if (!pid)
-		return;
-	for (uint32_t i = 0; i < e->n; i++)
-		if (e->talkers[i]->pid == pid) {
-			close_block(e, e->talkers[i]);
-			release(e, e->talkers[i], FATE_PROCESS);
-		}
-	e->crashed[e->crashed_at++ % JOINS] = (struct crashed){pid, crash->time_ns};
-	for (uint32_t i = e->n_words; i-- > 0;) {
-		struct last_words w = e->words[i];
-		if (w.r->pid != pid || !is_near(w.r->time_ns, crash->time_ns))
-			continue;
-		e->words[i] = e->words[--e->n_words];
-		absorb(crash, w.r);
-	}
 }
 
 uint64_t errors_due(const struct errors *e)

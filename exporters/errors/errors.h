@@ -21,6 +21,8 @@ void errors_delete(struct errors *e); /* tells what is uncertain no more, and fo
 
 /* A record with text, checked by rec_view. Borrowed. */
 void errors_take(struct errors *e, const struct arena *a, const struct rec_view *v, uint64_t now);
+/* A SPAN_SAID: there is a crash file of that process, which has what its thread `tid` said last. */
+void errors_said(struct errors *e, int32_t pid, int32_t tid, uint64_t time_ns, uint64_t now);
 /* What the clock decides: a block with nothing behind it, a process that is gone. now: CLOCK_MONOTONIC. */
 void errors_tick(struct errors *e, uint64_t now);
 uint64_t errors_due(const struct errors *e); /* when it wants to be called; 0 = not before a record comes */
@@ -28,6 +30,12 @@ uint64_t errors_due(const struct errors *e); /* when it wants to be called; 0 = 
 void errors_stop(struct errors *e, int32_t pid);
 /* Nothing more comes from this arena, whose processes are gone. */
 void errors_end(struct errors *e, const struct arena *a);
+/* Is that what a process says before a signal ends it? Then it belongs to that crash's report. */
+bool errors_of_crash(const struct report *text);
+/* The report of a crash gets what its process said last (r->words): its language's name for it, message, frames. */
+void errors_last_words(struct report *crash);
+/* What errors_last_words does when it has found the text's report. */
+void errors_absorb(struct report *crash, struct report *text);
 /*
  * A crash file was read: what its process said last goes into its report (the text as abort_msg, the frames of a
  * language as a cause), and is not told on its own.

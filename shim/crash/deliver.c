@@ -13,6 +13,7 @@
 #include "config.h"
 #include "span/process.h"
 #include "span/span.h"
+#include "span/text_tail.h"
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -374,6 +375,8 @@ void crash_deliver(void)
 	/* The arena may be what faulted; where it was our own thread, no exporter is left to tell, and no request ends. */
 	bool hurt = (crash_file.head.flags & CRASH_NESTED) || crash_self.own;
 	spans_end = !in_child && !hurt;
+	if (spans_end)
+		text_tail_saved(crash_file.head.tid);
 	struct arena *a = in_child || hurt ? NULL : process_arena_found();
 	bool alive = a && arena_lease_alive(a);
 	bool own = alive && atomic_load(&a->lease_pid) == process.pid;

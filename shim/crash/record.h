@@ -80,6 +80,7 @@ enum crash_section_type {
 	CRASH_SEC_SIGINFO,     /* siginfo_t as the kernel gave it */
 	CRASH_SEC_CXX,         /* type name and what() of an uncaught C++ exception, each with its NUL */
 	CRASH_SEC_UNLOADED,    /* struct crash_unloaded ... */
+	CRASH_SEC_WORDS,       /* what was written to stderr last: struct crash_words and n bytes, padded to 8, each */
 	CRASH_SEC_RECENT = 32, /* struct timeline_ring (exporters/timeline.h): what the process did lately */
 };
 
@@ -95,6 +96,12 @@ struct crash_thread {
 	uint32_t flags; /* 1: registers are known */
 	uint64_t regs[CR_REGS];
 	char comm[16];
+};
+
+struct crash_words {
+	int32_t tid;
+	uint32_t n;
+	uint64_t time_ns; /* CLOCK_REALTIME of the first write in it */
 };
 
 struct crash_build_id {

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "span/process.h"
 #include "span/span.h"
+#include "span/text_tail.h"
 #include <elf.h>
 #include <errno.h>
 #include <sched.h>
@@ -521,4 +522,8 @@ void crash_save_process(const struct crash_cause *c)
 	uint64_t size = 0, at = crash_export.recent && !c->vforked ? crash_export.recent(&size) : 0;
 	if (size && size <= RECENT_MOST)
 		crash_put_memory(CRASH_SEC_RECENT, 0, at, at + size);
+	size_t said;
+	const void *words = text_tail(&said);
+	if (words)
+		crash_put(CRASH_SEC_WORDS, 0, 0, words, said);
 }

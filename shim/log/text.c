@@ -10,6 +10,7 @@
 #include "config.h"
 #include "span/process.h"
 #include "span/span.h"
+#include "span/text_tail.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -114,6 +115,8 @@ void text_wrote(int fd, const struct iovec *v, int count, size_t n)
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
 	if (!n)
 		return;
+	if (fd == 2 && config.crash_signals)
+		text_tail_add(thread_id(t), v, count, n);
 	if (__builtin_expect(!a || atomic_load_explicit(&process.proc, memory_order_relaxed) == ARENA_PROCS, 0) && cramped())
 		return;
 	if (!a && !(a = process_arena()))

@@ -146,7 +146,7 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 		return false;
 	uint8_t kind = r->kind;
 	LOOK_ONCE(kind);
-	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && kind != SPAN_TEXT && kind != SPAN_EXCEPTION)
+	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && (kind < SPAN_TEXT || kind > SPAN_SAID))
 		return false;
 	if (r->method > HTTP1_PATCH || r->error > ERR_CRASHED || r->status > 999 || r->minor > 9)
 		return false;

@@ -38,6 +38,7 @@ enum span_kind {
 	 * uuid, type, message, stack trace, each with its NUL; ids are those of the crashed thread's request.
 	 */
 	SPAN_EXCEPTION,
+	SPAN_SAID, /* nor this: a crash file has what thread `tid` wrote to stderr until then */
 };
 
 /* error.type when there is no status code that says it; names in rec_error_name(). */

@@ -6,7 +6,7 @@ BEGIN {
 	# folder       what its files may include, besides themselves
 	may["shim/base"]  = ""
 	may["shim/proto"] = "shim/base"
-	may["shim/span"]  = "shim/proto shim/base shim/config.h"
+	may["shim/span"]  = "shim/proto shim/base shim/config.h shim/crash/record.h"
 	may["shim/log"]   = "shim/span shim/base shim/config.h shim/conn/fdtab.h shim/conn/observe.h shim/hooks/guard.h"
 	may["shim/conn"]  = "shim/log/text.h shim/proto shim/span shim/base shim/config.h"
 	may["shim/hooks"] = "shim/conn shim/proto shim/span shim/base shim/config.h shim/export_thread.h shim/crash/crash.h"

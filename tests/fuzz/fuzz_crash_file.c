@@ -1,6 +1,7 @@
 /* The crash file: hostile head, sections, maps, build-ids, threads. Files it names are real ones of this machine. */
 #include "exporters/crash/crash_file.h"
 #include "exporters/crash/report.h"
+#include "exporters/errors/errors.h"
 #include "fuzz.h"
 #include "shim/base/clock.h"
 
@@ -24,6 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(r->fingerprint[40] == 0 && strlen(r->fingerprint) == 40 && strlen(r->uuid) == 36);
 		for (size_t i = 0; i < r->n_threads; i++)
 			HOLDS(r->threads[i].n <= 256);
+		errors_last_words(r);
+		HOLDS(r->n_exceptions >= 1 && r->title && r->text && strlen(r->fingerprint) == 40);
 	}
 	report_free(r);
 	free(file);
