@@ -364,6 +364,7 @@ static void fill_in(struct making *k, const struct crash_report_opts *o)
 	r->complete = k->file.complete && !(h->flags & CRASH_NESTED);
 	r->fatal = true;
 	r->abort_msg = text_part(k, CRASH_SEC_ABORT_MSG);
+	r->cwd = text_part(k, CRASH_SEC_CWD);
 	r->unwind = ends[k->threads[0].u.end];
 	read_process(k);
 	struct report_exception *e = &r->exceptions[0];

@@ -74,8 +74,10 @@ struct report {
 		const char *path, *build_id;
 		uint64_t base;
 	} * modules;
-	const char *const *process; /* NAME=VALUE strings of the process' description, NULL-terminated */
-	const void *words;          /* CRASH_SEC_WORDS, for errors_last_words; NULL: it said nothing, or the file does not have it */
+	const char *const *process;       /* NAME=VALUE strings of the process' description, NULL-terminated */
+	const char *cwd;                  /* when it crashed; NULL */
+	const char *hs_err_path, *hs_err; /* what a JVM wrote of its crash, and where; NULL */
+	const void *words;                /* CRASH_SEC_WORDS, for errors_last_words; NULL: it said nothing, or the file does not have it */
 	size_t n_words;
 	const char *text;       /* a gdb-like trace of all of it, for exception.stacktrace and for people */
 	bool complete;          /* the crash file was whole, and nothing faulted in its making */

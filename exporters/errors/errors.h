@@ -34,6 +34,9 @@ void errors_end(struct errors *e, const struct arena *a);
 bool errors_of_crash(const struct report *text);
 /* The report of a crash gets what its process said last (r->words): its language's name for it, message, frames. */
 void errors_last_words(struct report *crash);
+/* And what its JVM wrote of it into a file (hs_err.c); the text of such a file, false: it is none. */
+void errors_hs_err(struct report *crash);
+bool errors_hs_err_take(struct report *crash, struct slice text);
 /* What errors_last_words does when it has found the text's report. */
 void errors_absorb(struct report *crash, struct report *text);
 /*

@@ -97,21 +97,27 @@ void errors_absorb(struct report *crash, struct report *text)
 	}
 	if (crash->n_exceptions && !is(text, "python") && !is(text, "java")) {
 		struct report_exception *c = &crash->exceptions[0];
-		bool overflow = strcmp(x->type, "stack overflow") == 0;
-		if (!is(text, "c") && !overflow)
+		bool overflow = strcmp(x->type, "stack overflow") == 0, second = crash->n_exceptions > 1;
+		if (!is(text, "c") && !overflow && !second)
 			c->type = x->type;
-		if (x->message && (!is(text, "c") || !crash->abort_msg))
+		if (x->message && !second && (!is(text, "c") || !crash->abort_msg))
 			c->message = x->message;
 		if (!is(text, "c"))
 			crash->language = text->language;
 	}
 	if (!crash->abort_msg)
 		crash->abort_msg = text->text;
-	if (text->description)
-		crash->description = text->description;
+	if (is(text, "java"))
+		crash->hs_err_path = text->description;
+	const char *title = is(text, "javascript") && x->n ? text->title : NULL;
 	report_absorb(crash, text);
-	if (crash->n_exceptions)
-		report_name(crash);
+	if (!crash->n_exceptions)
+		return;
+	report_name(crash);
+	if (title) { /* the interpreter's own frames are the same every time */
+		crash->title = title;
+		crash->fingerprint[0] = 0;
+	}
 }
 
 void errors_last_words(struct report *crash)
@@ -129,4 +135,5 @@ void errors_last_words(struct report *crash)
 		}
 	if (text)
 		errors_absorb(crash, text);
+	errors_hs_err(crash);
 }

@@ -1,6 +1,6 @@
 /*
  * Node: what it prints before it ends by an exception or an unhandled rejection (place, source, caret, stack, causes,
- * "Node.js v20"), and stacks that a program logs.
+ * "Node.js v20"), and stacks that a program logs; and what it or V8 says before it aborts.
  */
 #include "exporters/errors/making.h"
 
@@ -8,7 +8,17 @@ enum { PLACE,
 	   SOURCE,
 	   CARET,
 	   GAP,
-	   BODY };
+	   BODY,
+	   ABORT,
+	   FROM };
+
+static const char fatal[] = "FATAL ERROR: ", v8_fatal[] = "# Fatal error in ", v8_oom[] = "# Fatal process ";
+static const char uncaught[] = "Uncaught "; /* --abort-on-uncaught-exception */
+
+static bool is_fatal(struct slice l)
+{
+	return starts(l, fatal) || starts(l, v8_fatal) || starts(l, v8_oom) || (starts(l, uncaught) && l.n < 4096);
+}
 
 static struct slice frame_text(struct slice line)
 {
@@ -41,9 +51,18 @@ static size_t class_name(struct slice s)
 	return starts(after(s, n), " [") ? n : 0;
 }
 
+/* "inner (/srv/a.js:1:20)", "node:internal/main/run_main_module:28:49" */
+static bool is_from(struct slice l)
+{
+	uint32_t line, column;
+	if (ends(l, ")"))
+		l.n--;
+	return cut_position(&l, &line, &column) && column;
+}
+
 static enum begins begins(struct slice prev, struct slice line)
 {
-	if (is_place(line))
+	if (is_place(line) || is_fatal(line))
 		return BEGINS_HERE;
 	/* A logged one: a stack below "Error: text". Java's frames begin with a tab. */
 	if (starts(line, "    at ") && prev.n && class_name(prev) && line.n > 8)
@@ -55,7 +74,8 @@ static enum belongs belongs(struct scan *s, struct slice l)
 {
 	uint32_t i = s->lines++;
 	if (i == 0) {
-		s->state = is_place(l) ? PLACE : BODY;
+		s->state = is_place(l) ? PLACE : is_fatal(l) ? ABORT
+		                                             : BODY;
 		s->more = s->state == BODY; /* logged: it ends with its frames */
 		return LINE_IN;
 	}
@@ -80,6 +100,15 @@ static enum belongs belongs(struct scan *s, struct slice l)
 		if (starts(l, "Node.js v"))
 			return LINE_LAST;
 		return s->lines > 2000 ? LINE_OUT : LINE_IN;
+	case ABORT: /* V8's own lines, its stack: " 1: 0xb78db3 node::OOMErrorHandler(..) [node]" */
+		if (slice_eq(l, SLICE("FROM")) && i == 2)
+			s->state = FROM;
+		if (!l.n || s->state == FROM || starts(l, "#") || starts(l, "-----") ||
+		    (find(l, ": 0x") != SIZE_MAX && number_of(after(l, spaces(l)), NULL)))
+			return s->lines > 256 ? LINE_OUT : LINE_IN;
+		return LINE_OUT;
+	case FROM:
+		return is_from(l) && s->lines < 1024 ? LINE_IN : LINE_OUT;
 	}
 	return LINE_OUT;
 }
@@ -199,10 +228,32 @@ static void stacks(struct making *m, struct slice text)
 	}
 }
 
+static bool aborts(struct making *m, struct slice first, struct slice rest)
+{
+	m->fate = FATE_PROCESS;
+	m->r->by_signal = true;
+	m->r->level = "critical";
+	if (starts(first, uncaught)) {
+		if (!starts(rest, "\nFROM\n"))
+			return false;
+		name_it(make_exception(m, (struct slice){0}, (struct slice){0}), after(first, sizeof uncaught - 1));
+		for (rest = after(rest, 6); rest.n;)
+			frame(m, cut_line(&rest));
+		return true;
+	}
+	struct slice what = starts(first, fatal) ? after(first, sizeof fatal - 1) : after(first, 2);
+	if (starts(first, v8_fatal) && starts(rest, "# "))
+		what = after(cut_line(&rest), 2);
+	make_exception(m, SLICE("FATAL ERROR"), trim(what));
+	return true;
+}
+
 /* "... 5 lines matching cause stack trace ..." are the cause's last but one ones; what follows was printed. */
 static bool make(struct making *m, struct slice text)
 {
 	struct slice all = text, first = cut_line(&all);
+	if (is_fatal(first))
+		return aborts(m, first, all);
 	if (!is_place(first)) {
 		m->fate = FATE_LOGGED;
 		stacks(m, text);

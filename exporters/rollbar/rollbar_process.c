@@ -190,6 +190,8 @@ void rollbar_put_custom(cJSON *data, const struct report *r, const struct item_f
 	item_put(o, "abort_message", r->abort_msg);
 	if (r->head)
 		add_signal(o, r->head);
+	item_put(o, "hs_err_path", r->hs_err_path);
+	item_put(o, "hs_err", r->hs_err);
 	item_most(o, "text", r->text, 16 * 1024);
 	add_modules(o, r);
 	add_threads(o, r);

@@ -2,6 +2,7 @@
  * What programs print, as lines of any kind in pieces of any size (the first bytes say how). Reports must hold together
  * whatever the bytes are, and a secret in a URL must not come through.
  */
+#include "exporters/errors/errors.h"
 #include "exporters/errors/stream.h"
 #include "exporters/utf8.h"
 #include "fuzz.h"
@@ -38,6 +39,24 @@ static void found(void *ctx, const struct found *f)
 
 static const struct stream_events events = {.found = found};
 
+static void file_of_a_jvm(const uint8_t *data, size_t size)
+{
+	struct report *r = report_new(REPORT_SIGNAL);
+	char *own = exact(data, size);
+	r->exceptions = report_alloc(r, sizeof *r->exceptions);
+	r->exceptions[0].type = "SIGSEGV";
+	r->n_exceptions = 1;
+	if (errors_hs_err_take(r, (struct slice){own, (uint32_t)size}))
+		text(r->hs_err);
+	for (size_t i = 1; i < r->n_exceptions; i++)
+		for (size_t k = 0; k < r->exceptions[i].n; k++) {
+			HOLDS(r->exceptions[i].frames[k].function && r->exceptions[i].frames[k].module);
+			text(r->exceptions[i].frames[k].function);
+		}
+	report_free(r);
+	free(own);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct stream s = {0};
@@ -48,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool merged = data[1] & 1;
 	data += 2;
 	size -= 2;
+	file_of_a_jvm(data, size);
 	while (size) {
 		uint32_t k = size < piece ? (uint32_t)size : piece;
 		char *own = exact(data, k);

@@ -11,6 +11,9 @@ SAMPLE(node_syn)
 SAMPLE(node_agg)
 SAMPLE(node_esm)
 SAMPLE(node_logged)
+SAMPLE(node_uncaught)
+SAMPLE(node_heap)
+SAMPLE(node_oom)
 SAMPLE(java_main)
 SAMPLE(java_thread)
 SAMPLE(java_handled)
@@ -68,6 +71,11 @@ static const struct expect {
 	{T(node_esm), FATE_PROCESS, "javascript", "Error", "ENOENT: no such file or directory, open '/nonexistent'", 1, 7, "Object.openSync",
      "node:fs", 573, 18, "Error"},
 	{T(node_logged), FATE_LOGGED, "javascript", "Error", "handled", 1, 7, "<anonymous>", "[eval]", 1, 13, "Error"},
+	{T(node_uncaught), FATE_PROCESS, "javascript", "TypeError", "bad", 1, 9, "inner", "/srv/app/u.js", 1, 20, "TypeError"},
+	{T(node_heap), FATE_PROCESS, "javascript", "FATAL ERROR", "Reached heap limit Allocation failed - JavaScript heap out of memory", 1, 0,
+     NULL, NULL, 0, 0, "FATAL ERROR"},
+	{T(node_oom), FATE_PROCESS, "javascript", "FATAL ERROR", "Fatal process OOM in Failed to reserve virtual memory for CodeRange", 1, 0,
+     NULL, NULL, 0, 0, "FATAL ERROR"},
 	{T(java_main), FATE_THREAD, "java", "java.lang.RuntimeException", "mid failed", 2, 2, "mid", "T.java", 3, 0,
      "java.lang.IllegalStateException"},
 	{T(java_thread), FATE_THREAD, "java", "java.lang.RuntimeException", "mid failed", 2, 3, "mid", "T.java", 3, 0,

@@ -1,7 +1,7 @@
 /* What a crash file has of stderr becomes part of its report, and nobody tells it again. */
 #include "base/clock.h"
+#include "errors_samples.h"
 #include "exporters/errors/errors.h"
-#include "unit.h"
 #include <signal.h>
 #include <stdlib.h>
 
@@ -148,6 +148,39 @@ TEST(hostile)
 	for (int i = 0; i < 1500; i++)
 		say(i % 2 ? 5 : 6, 0, "terminate called ");
 	report_free(crash(SIGABRT, SIGABRT));
+}
+
+SAMPLE(java_hs_err_file)
+
+TEST(what_a_jvm_wrote)
+{
+	begin();
+	struct report *r = crash(SIGSEGV, SIGABRT);
+	struct slice whole = sample_java_hs_err_file();
+	OK(errors_hs_err_take(r, whole));
+	EQ_INT(r->n_exceptions, 2);
+	EQ_STR(r->exceptions[0].type, "SIGSEGV");
+	EQ_STR(r->exceptions[1].message, "V  [libjvm.so+0xed27f4]  Unsafe_PutInt+0x124");
+	EQ_INT(r->exceptions[1].n, 5);
+	EQ_STR(r->exceptions[1].frames[0].function, "putInt");
+	EQ_STR(r->exceptions[1].frames[0].module, "jdk.internal.misc.Unsafe");
+	OK(!r->exceptions[1].frames[0].in_app);
+	EQ_STR(r->exceptions[1].frames[3].function, "poke");
+	EQ_STR(r->exceptions[1].frames[3].module, "T");
+	OK(r->exceptions[1].frames[3].in_app);
+	OK(strstr(r->hs_err, "siginfo: si_signo: 11 (SIGSEGV)"));
+	static const char *const not_sent[] = {"Command Line", "Registers", "pointing into", "Top of Stack", "Instructions", "java_command", "SHELL=", "Dynamic"};
+	for (size_t i = 0; i < sizeof not_sent / sizeof *not_sent; i++)
+		OK(!strstr(r->hs_err, not_sent[i]));
+	report_free(r);
+	for (uint32_t n = 0; n < whole.n; n += n < 200 || n % 100 == 0 ? 1 : 7) {
+		begin();
+		r = crash(SIGSEGV, SIGABRT);
+		struct unit_guarded g = unit_at_end(whole.p, n);
+		EQ_INT(errors_hs_err_take(r, (struct slice){g.p, n}), n >= 68);
+		unit_unguard(g);
+		report_free(r);
+	}
 }
 
 /* ---- the same text, read from the arena ---- */
