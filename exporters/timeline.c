@@ -22,6 +22,8 @@ static bool makes_sense(const struct span_copy *c)
 			return false;
 	uint32_t state = atomic_load_explicit(&r->state, memory_order_relaxed);
 	bool kind = (r->kind >= SPAN_SERVER && r->kind <= SPAN_CONNECT) || r->kind == SPAN_TEXT;
+	if (r->kind == SPAN_TEXT && !span_copy_text(c).n) /* an empty line says nothing */
+		return false;
 	return state != SLOT_FREE && state != SLOT_MORE && kind &&
 	       r->method <= HTTP1_PATCH && r->error <= ERR_CRASHED && r->status <= 999 && r->minor <= 9;
 }

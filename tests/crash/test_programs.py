@@ -235,6 +235,156 @@ def rust():
         check("overflowed its stack" in chain(item)[0]["exception"]["message"], "message")
 
 
+# ---------------------------------------------------------------- services
+
+def is_tied(box, item, target):
+    """The request that was open: its span is an error that tells of the crash, and knows the item's ids."""
+    span, = box.recv.wait(1, where=lambda s: s.kind == SERVER and target_of(s) == target)
+    equal((item["custom"]["trace_id"], item["custom"]["span_id"]), (span.trace_id, span.span_id), "ids of the item")
+    equal(span.status, 2, "status of the span")
+    event, = [attrs for name, attrs in span.events if name == "exception"]
+    equal(event["exception.type"], classes(item)[0], "exception.type")
+    equal(event.get("exception.message"), chain(item)[0]["exception"]["message"], "exception.message")
+    check(methods(chain(item)[0])[-1] in event["exception.stacktrace"], event["exception.stacktrace"][:300])
+    equal(item["request"]["method"], "GET", "the item's request")
+    check(item["request"]["url"].endswith(target), item["request"]["url"])
+    return span
+
+
+class Silent:
+    """Takes requests and answers none."""
+
+    def __init__(self):
+        self.s = socket.create_server(("127.0.0.1", 0))
+        self.port = self.s.getsockname()[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.s.close()
+
+
+def send_request(port, target):
+    c = socket.create_connection(("127.0.0.1", port))
+    c.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target.encode())
+    return c
+
+
+@test
+def nginx_worker():
+    with Box() as box:
+        silent = box.keep(Silent())
+        web = box.nginx("location / {} location /slow { proxy_pass http://127.0.0.1:%d; }" % silent.port, files={"a.txt": b"hello"})
+        worker, = web.children()
+        open_ = box.keep(send_request(web.port, "/slow?order=7"))
+        upstream = box.keep(silent.s.accept()[0])
+        check(b"GET /slow" in upstream.recv(999), "the request is under way")
+        os.kill(worker, SEGV)
+        web.wait_line(r"worker process %d exited on signal 11" % worker)
+        web.wait_line(r"start worker process \d+", count=2)
+        equal(open_.recv(1), b"", "the client's connection")
+        with Connection(web.port) as c:
+            equal(c.request("GET", "/a.txt").status, 200, "and on it goes")
+        item, = box.rollbar.wait(1)
+        custom = item["custom"]
+        equal((item["server"]["pid"], classes(item), custom["si_code"], custom["si_pid"], custom["si_uid"]),
+              (worker, ["SIGSEGV"], 0, os.getpid(), os.getuid()), "item")
+        check("Sent by process %d" % os.getpid() in chain(item)[0]["exception"]["message"], "message")
+        is_tied(box, item, "/slow?order=7")
+        equal(web.stop(signal.SIGQUIT), 0, "nginx's exit status")
+        box.items(1)
+
+
+@test
+def redis_debug_segfault():
+    exe = needs("redis-server")
+    with Box() as box:
+        def crash(traced):
+            sock = box.path("r%d.sock" % traced)
+            h = box.start([exe, "--port", "0", "--unixsocket", sock, "--save", "", "--enable-debug-command", "yes"],
+                          r"ready to accept connections|will try to listen|The server is now ready", traced=traced, name="redis")
+            eventually(lambda: os.path.exists(sock), "redis listens")
+            c = box.keep(socket.socket(socket.AF_UNIX))
+            c.connect(sock)
+            c.sendall(b"DEBUG SEGFAULT\r\n")
+            check(b"ERR" not in c.recv(999), "no answer")
+            return h.wait(), h.lines
+        rc, plain = crash(False)
+        equal(rc, -SEGV, "status of the plain run")
+        rc, traced = crash(True)
+        equal(rc, -SEGV, "status")
+        wanted = [l for l in plain if "REDIS BUG REPORT" in l or "crashed by signal" in l or l.startswith("------ ")]
+        check(len(wanted) > 5, plain[-5:])
+        equal([re.sub(r"^\d+:\w .*? [*#] ", "", l) for l in traced if "REDIS BUG REPORT" in l or "crashed by signal" in l or l.startswith("------ ")],
+              [re.sub(r"^\d+:\w .*? [*#] ", "", l) for l in wanted], "redis's own report")
+        item = box.item()
+        equal((classes(item), item["custom"]["signal"]), (["SIGSEGV"], SEGV), "item")
+        check("debugCommand" in methods(chain(item)[0]), methods(chain(item)[0]))
+
+
+@test
+def postgres_backend():
+    initdb, postgres, psql = needs("initdb"), needs("postgres"), needs("psql")
+    user = None
+    if os.geteuid() == 0:
+        user = next((u for u in ("postgres", "nobody") if u in [p.pw_name for p in pwd.getpwall()]), None)
+    with Box(user=user) as box:
+        data = box.path("pg", "")
+        os.chown(data, pwd.getpwnam(user).pw_uid, -1) if user else None
+        h = box.start([initdb, "-D", data, "-A", "trust", "-U", "me", "-N", "--no-instructions"], traced=False)
+        equal(h.wait(60), 0, "initdb: %r" % h.lines[-3:])
+        h = box.start([postgres, "-D", data, "-k", box.dir, "-c", "listen_addresses=", "-F"], r"ready to accept connections", name="postgres")
+        url = "host=%s user=me dbname=postgres" % box.dir
+        c = box.start([psql, "-XAt", url], traced=False, stdin=subprocess.PIPE)
+        c.proc.stdin.write(b"select 'pid ' || pg_backend_pid();\n")
+        c.proc.stdin.flush()
+        backend = int(c.wait_line(r"^pid (\d+)").group(1))
+        os.kill(backend, SEGV)
+        h.wait_line(r"server process \(PID %d\) was terminated by signal 11" % backend)
+        h.wait_line(r"ready to accept connections", count=2)
+        r = box.run([psql, "-XAt", url, "-c", "select 6 * 7"], traced=False)
+        equal((r.rc, r.out), (0, b"42\n"), "and on it goes (%r)" % r.err)
+        item, = box.rollbar.wait(1)
+        equal((item["server"]["pid"], classes(item), item["custom"]["si_pid"]), (backend, ["SIGSEGV"], os.getpid()), "item")
+        check("PostgresMain" in methods(chain(item)[0]) or "postgres" in json.dumps(chain(item)[0]), methods(chain(item)[0]))
+        equal(h.stop(signal.SIGINT), 0, "postgres's exit status")
+        equal(len(box.rollbar.items), 1, "items")
+
+
+APP = """import ctypes, os
+from flask import Flask
+app = Flask(__name__)
+@app.get("/ok")
+def ok(): return "ok"
+@app.get("/boom")
+def boom():
+    ctypes.string_at(0)
+"""
+
+
+@cases(sync=[], gthread=["-k", "gthread", "--threads", "2"])
+def gunicorn_worker(options):
+    """A Flask view that faults: the item and the span carry each other's ids, and the master goes on."""
+    with Box() as box:
+        box.write("app.py", APP)
+        web = box.gunicorn(*options, workers=2, cwd=box.dir)
+        workers = set(web.children())
+        for target in ("/ok", "/boom?user=7"):
+            with contextlib.suppress(OSError, AssertionError, EOFError):
+                load(web.port, 1, 1, lambda i: ("GET", target, {}, None))
+        web.wait_line(r"was sent SIGSEGV")
+        web.wait_line(r"Booting worker with pid", count=3)
+        with Connection(web.port) as c:
+            equal(c.request("GET", "/ok").status, 200, "and on it goes")
+        item, = box.rollbar.wait(1)
+        check(item["server"]["pid"] in workers, "pid %r" % item["server"]["pid"])
+        equal((classes(item), item["custom"]["si_addr"]), (["SIGSEGV"], "0x0"), "item")
+        is_tied(box, item, "/boom?user=7")
+        equal(web.stop(), 0, "gunicorn's exit status")
+        box.items(1)
+
+
 # ---------------------------------------------------------------- wrappers
 
 @cases(timeout=["timeout", "10"], env=["env", "X=1"], bash=["bash", "-c", '"$@"; exit $?', "bash"], sh=["sh", "-c", '"$@"', "sh"],
@@ -245,7 +395,9 @@ def wrapped(wrapper):
         box.write("c.py", CTYPES)
         argv = [*wrapper, PYTHON, box.path("c.py")]
         box.both(argv, box.run(argv, traced=False).rc)
-        check("string_at" in json.dumps(box.item()) or True, "")
+        item = box.item()
+        equal((classes(item), item["custom"]["si_addr"]), (["SIGSEGV"], "0x0"), "item")
+        check("strlen" in methods(chain(item)[0])[-1], methods(chain(item)[0]))
 
 
 if __name__ == "__main__":
