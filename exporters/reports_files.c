@@ -4,6 +4,7 @@
 #include "exporters/log.h"
 #include "exporters/reports_priv.h"
 #include <stdlib.h>
+#include <string.h>
 
 void reports_on_crash(struct reports *r, void (*f)(void *ctx, struct report *), void *ctx)
 {
@@ -24,41 +25,53 @@ void reports_file_done(struct reports *r, const char *name)
 	told(r);
 }
 
-/* The arena of the crashed process; not ours when we are its helper, or the start after. What it holds, and is told. */
-static void look_around(struct reports *r, const struct report *rep, const void *bytes, size_t n)
+/*
+ * The arena of the crashed process; not ours when we are its helper, or the start after. First of all: what waits there
+ * its own exporter takes away meanwhile.
+ */
+static void look_around(struct reports *r, const void *bytes, size_t n)
 {
-	const struct crash_head *h = rep->head;
-	struct arena *own = r->host->arena, *a = own;
-	if (!arena_has_process(own, h->pid, h->start))
-		a = arena_of_process(r->host->dir, h->pid, h->start, h->config_hash);
-	r->arena = a ? a : own;
+	struct crash_head h;
+	if (n < sizeof h)
+		return;
+	memcpy(&h, bytes, sizeof h);
+	struct arena *a = r->host->arena;
+	if (h.magic == CRASH_MAGIC && !arena_has_process(a, h.pid, h.start))
+		a = arena_of_process(r->host->dir, h.pid, h.start, h.config_hash);
+	if (a)
+		r->arena = a;
 	if (r->timeline)
-		tie_timeline(r->timeline, r->arena, h->pid, bytes, n);
-	if (r->options.foreign && a && a != own)
-		tie_leave(a, rep);
+		tie_timeline(r->timeline, r->arena, h.pid, bytes, n);
+}
+
+static void look_away(struct reports *r)
+{
+	if (r->arena != r->host->arena)
+		arena_unmap(r->arena);
+	r->arena = r->host->arena;
 }
 
 /* True: it waits for its item's first try. */
 static bool make_report(struct reports *r, const char *name, const void *bytes, size_t n)
 {
 	const char *why = NULL;
+	look_around(r, bytes, n);
 	struct report *rep =
 		crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
 	if (!rep) {
 		log_warn("crash file %s cannot be read: %s; removed", name, why);
+		look_away(r);
 		return false;
 	}
 	errors_last_words(rep);
 	if (r->on_crash)
 		r->on_crash(r->on_crash_ctx, rep);
-	if (rep->head)
-		look_around(r, rep, bytes, n);
+	if (r->options.foreign && r->arena != r->host->arena)
+		tie_leave(r->arena, rep);
 	r->file = name;
 	bool waits = reports_make(r, rep, NULL);
 	r->file = NULL;
-	if (r->arena != r->host->arena)
-		arena_unmap((struct arena *)(uintptr_t)r->arena);
-	r->arena = r->host->arena;
+	look_away(r);
 	report_free(rep);
 	return waits;
 }

@@ -238,6 +238,7 @@ static void end_spans(bool own)
 	if (!spans_end)
 		return;
 	spans_end = false;
+	text_tail_saved(crash_file.head.tid);
 	span_crashed(crash_file.head.signo);
 	if (own && crash_export.ask)
 		crash_export.ask(mono_ns() + SPANS_NS);
@@ -375,8 +376,6 @@ void crash_deliver(void)
 	/* The arena may be what faulted; where it was our own thread, no exporter is left to tell, and no request ends. */
 	bool hurt = (crash_file.head.flags & CRASH_NESTED) || crash_self.own;
 	spans_end = !in_child && !hurt;
-	if (spans_end)
-		text_tail_saved(crash_file.head.tid);
 	struct arena *a = in_child || hurt ? NULL : process_arena_found();
 	bool alive = a && arena_lease_alive(a);
 	bool own = alive && atomic_load(&a->lease_pid) == process.pid;
