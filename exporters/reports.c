@@ -180,6 +180,8 @@ bool reports_make(struct reports *r, const struct report *rep, const struct fail
 		f.suppressed += known->suppressed;
 	bool encoded = rollbar_encode(&item, rep, &f);
 	tie_add(&r->events, rep);
+	if (r->options.foreign && r->arena != r->host->arena) /* after that the request may go */
+		tie_leave(r->arena, rep);
 	if (rep->source == REPORT_SIGNAL || rep->source == REPORT_STDERR) {
 		if (r->settings->console)
 			reports_show(r->host, rep, program);

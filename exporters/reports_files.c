@@ -66,8 +66,6 @@ static bool make_report(struct reports *r, const char *name, const void *bytes, 
 	errors_last_words(rep);
 	if (r->on_crash)
 		r->on_crash(r->on_crash_ctx, rep);
-	if (r->options.foreign && r->arena != r->host->arena)
-		tie_leave(r->arena, rep);
 	r->file = name;
 	bool waits = reports_make(r, rep, NULL);
 	r->file = NULL;

@@ -146,6 +146,9 @@ void tie_timeline(struct timeline *t, const struct arena *a, int32_t pid, const 
 	const struct crash_part *part = f && !crash_file_open(f, bytes, n) ? crash_file_next(f, CRASH_SEC_RECENT, 0, &at) : NULL;
 	if (part)
 		timeline_load(t, pid, part->p, part->n);
-	free(f);
 	timeline_add_waiting(t, a, pid);
+	at = 0;
+	if (f && f->head.magic && (part = crash_file_next(f, CRASH_SEC_WORDS, 0, &at)))
+		timeline_add_words(t, pid, part->p, part->n);
+	free(f);
 }

@@ -1,9 +1,12 @@
 #include "exporters/timeline.h"
 #include "exporters/abi.h"
 #include "proto/http1.h"
+#include "shim/crash/record.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define LINES_MOST (TIMELINE_SPANS / 2) /* of stderr, from a crash file */
 
 struct timeline {
 	struct export_recent *recent;
@@ -181,6 +184,73 @@ void timeline_add_waiting(struct timeline *t, const struct arena *a, int32_t pid
 		r->spans[r->next] = c;
 		keep(t, r);
 	}
+}
+
+/* Without the text of fd 2. */
+static void forget_text(struct timeline_ring *r)
+{
+	uint32_t from = r->next + TIMELINE_SPANS - r->n, n = r->n;
+	r->next = from % TIMELINE_SPANS;
+	r->n = 0;
+	for (uint32_t k = 0; k < n; k++) {
+		const struct span_copy *c = &r->spans[(from + k) % TIMELINE_SPANS];
+		if (c->rec.kind == SPAN_TEXT && c->rec.err_no == 2)
+			continue;
+		if (c != &r->spans[r->next])
+			r->spans[r->next] = *c;
+		r->next = (r->next + 1) % TIMELINE_SPANS;
+		r->n++;
+	}
+}
+
+static void add_line(struct timeline *t, struct timeline_ring *r, const struct crash_words *w, const char *p, size_t n)
+{
+	struct span_copy *c = &r->spans[r->next];
+	*c = (struct span_copy){.rec = {.state = SLOT_DONE,
+	                                .kind = SPAN_TEXT,
+	                                .pid = r->pid,
+	                                .tid = w->tid,
+	                                .err_no = 2,
+	                                .start_ns = w->time_ns,
+	                                .end_ns = w->time_ns}};
+	c->rec.var_len = (uint32_t)(n < REC_VAR_FIRST ? n : REC_VAR_FIRST);
+	memcpy(c->rec.var, p, c->rec.var_len);
+	if (span_copy_text(c).n)
+		keep(t, r);
+}
+
+/* Adds the lines behind the first `skip`; how many there are. */
+static size_t words_lines(struct timeline *t, struct timeline_ring *r, const char *p, size_t n, size_t skip)
+{
+	const char *end = p + n;
+	struct crash_words w;
+	size_t lines = 0;
+	while ((size_t)(end - p) >= sizeof w) {
+		memcpy(&w, p, sizeof w);
+		p += sizeof w;
+		if (w.n > (size_t)(end - p))
+			break;
+		const char *last = p + w.n, *next = (size_t)(end - p) - w.n < 8 ? end : p + ((w.n + 7) & ~(size_t)7);
+		while (p < last) {
+			const char *e = memchr(p, '\n', (size_t)(last - p));
+			size_t k = (size_t)((e ? e : last) - p);
+			if (k && lines++ >= skip)
+				add_line(t, r, &w, p, k);
+			p += k + 1;
+		}
+		p = next;
+	}
+	return lines;
+}
+
+void timeline_add_words(struct timeline *t, int32_t pid, const void *bytes, size_t n)
+{
+	struct timeline_ring *r = ring_of(t, pid);
+	if (!r)
+		return;
+	forget_text(r);
+	size_t lines = words_lines(t, r, bytes, n, SIZE_MAX);
+	words_lines(t, r, bytes, n, lines > LINES_MOST ? lines - LINES_MOST : 0);
 }
 
 unsigned timeline_of(struct timeline *t, int32_t pid, const struct span_copy **out, unsigned most)

@@ -42,6 +42,8 @@ void timeline_add(struct timeline *t, const struct arena *a, uint32_t slot);
 void timeline_load(struct timeline *t, int32_t pid, const void *bytes, size_t n);
 /* Of one process, what lies in an arena and was not drained yet: text, calls, complete requests. */
 void timeline_add_waiting(struct timeline *t, const struct arena *a, int32_t pid);
+/* What a crash file has of stderr (CRASH_SEC_WORDS): it takes the place of what is known of it. Hostile bytes. */
+void timeline_add_words(struct timeline *t, int32_t pid, const void *bytes, size_t n);
 /* Of one process, oldest first, at most `most` of the last ones; borrowed until the next timeline_add. */
 unsigned timeline_of(struct timeline *t, int32_t pid, const struct span_copy **out, unsigned most);
 

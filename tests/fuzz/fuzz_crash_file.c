@@ -2,6 +2,7 @@
 #include "exporters/crash/crash_file.h"
 #include "exporters/crash/report.h"
 #include "exporters/errors/errors.h"
+#include "exporters/timeline.h"
 #include "fuzz.h"
 #include "shim/base/clock.h"
 
@@ -14,6 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t i = 0; i < f.n; i++) {
 			HOLDS(f.part[i].p >= (uint8_t *)file && f.part[i].p <= (uint8_t *)file + size);
 			HOLDS(f.part[i].n <= (size_t)((uint8_t *)file + size - f.part[i].p));
+			struct timeline *t = timeline_new(NULL);
+			timeline_add_words(t, 1, f.part[i].p, f.part[i].n);
+			timeline_delete(t);
 		}
 	}
 	uint64_t start = mono_ns();

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "errors_samples.h"
 #include "exporters/errors/errors.h"
+#include "exporters/timeline.h"
 #include <signal.h>
 #include <stdlib.h>
 
@@ -148,6 +149,40 @@ TEST(hostile)
 	for (int i = 0; i < 1500; i++)
 		say(i % 2 ? 5 : 6, 0, "terminate called ");
 	report_free(crash(SIGABRT, SIGABRT));
+}
+
+TEST(the_timeline)
+{
+	const struct span_copy *got[TIMELINE_SPANS];
+	struct timeline *t = timeline_new(NULL);
+	char line[64];
+	begin();
+	say(TID, 3, "one\n\ntwo\n");
+	say(TID + 1, 2, "three");
+	timeline_add_words(t, 50, words, n_words);
+	timeline_add_words(t, 50, words, n_words); /* in place of what was known */
+	EQ_INT(timeline_of(t, 50, got, TIMELINE_SPANS), 3);
+	static const char *const expected[] = {"one", "two", "three"};
+	for (int i = 0; i < 3; i++) {
+		struct slice s = span_copy_text(got[i]);
+		EQ_MEM(s.p, s.n, expected[i], strlen(expected[i]));
+	}
+	EQ_INT(got[2]->rec.tid, TID + 1);
+	begin();
+	for (int i = 0; i < 100; i++) {
+		snprintf(line, sizeof line, "line %d\n", i);
+		say(TID, 1, line);
+	}
+	timeline_add_words(t, 50, words, n_words);
+	unsigned n = timeline_of(t, 50, got, TIMELINE_SPANS);
+	EQ_INT(n, TIMELINE_SPANS / 2);
+	EQ_MEM(span_copy_text(got[n - 1]).p, span_copy_text(got[n - 1]).n, "line 99", 7);
+	for (size_t k = 0; k <= n_words; k++) {
+		struct unit_guarded g = unit_at_end(words, k);
+		timeline_add_words(t, 50, g.p, k);
+		unit_unguard(g);
+	}
+	timeline_delete(t);
 }
 
 SAMPLE(java_hs_err_file)
