@@ -92,6 +92,17 @@ static void frame(struct making *m, struct slice t)
 	f->in_app = in_app(class);
 }
 
+/* "... 2 more": the outermost ones of the exception that it caused. */
+static void frames_in_common(struct making *m, struct slice count)
+{
+	if (m->n < 2)
+		return;
+	const struct made_exception *caused = &m->e[m->n - 2];
+	size_t n = number_of(count, NULL);
+	for (size_t i = caused->n - (n < caused->n ? n : caused->n); i < caused->n; i++)
+		*make_frame(m, (struct slice){0}, (struct slice){0}, 0) = caused->frames[i];
+}
+
 static void name_it(struct making *m, struct slice l, const char **from)
 {
 	size_t n = class_name(l);
@@ -103,7 +114,7 @@ static void name_it(struct making *m, struct slice l, const char **from)
 static void stacks(struct making *m, struct slice text)
 {
 	const char *from = NULL;
-	bool framed = false, suppressed = false;
+	bool framed = false, suppressed = false, common = false;
 	while (text.n) {
 		struct slice l = cut_line(&text), t = after(l, spaces(l));
 		if (starts(t, "Suppressed: ") && spaces(l)) {
@@ -113,11 +124,13 @@ static void stacks(struct making *m, struct slice text)
 			if (suppressed)
 				continue;
 			name_it(m, after(t, 11), &from);
-			framed = false;
+			framed = common = false;
 		} else if (is_frame(l)) {
 			framed = true;
 			if (!suppressed && starts(t, "at ") && m->n)
 				frame(m, after(t, 3));
+			else if (!suppressed && !common && (common = true))
+				frames_in_common(m, after(t, 4));
 		} else if (!m->n) {
 			name_it(m, l, &from);
 		} else if (!framed && !suppressed) {

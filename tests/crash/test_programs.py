@@ -198,6 +198,56 @@ def java_recovers(mode):
         box.items(0)
 
 
+# ---------------------------------------------------------------- uncaught exceptions
+
+CHAINS = {
+    "python": ("c.py", """class OrderError(Exception): pass
+def stock(n): return {}[n]
+def order(n):
+    try: stock(n)
+    except KeyError as e: raise ValueError("no %d" % n) from e
+def shop():
+    try: order(7)
+    except ValueError: raise OrderError("closed")
+shop()
+""", [("OrderError", "closed", ["<module>", "shop"], 8), ("ValueError", "no 7", ["shop", "order"], 5), ("KeyError", "7", ["order", "stock"], 2)]),
+    "node": ("c.js", """class OrderError extends Error {}
+function stock(n) { return null.x; }
+function order(n) { try { stock(n); } catch (e) { throw new RangeError(`no ${n}`, {cause: e}); } }
+function shop() { try { order(7); } catch (e) { throw new OrderError("closed", {cause: e}); } }
+shop();
+""", [("OrderError", "closed", ["Object.<anonymous>", "shop"], 4), ("RangeError", "no 7", ["shop", "order"], 3),
+      ("TypeError", "Cannot read properties of null (reading 'x')", ["order", "stock"], 2)]),
+    "java": ("C.java", """public class C {
+  static int stock(int[] n) { return n.length; }
+  static void order() { try { stock(null); } catch (RuntimeException e) { throw new IllegalStateException("no 7", e); } }
+  static void shop() throws Exception { try { order(); } catch (RuntimeException e) { throw new Exception("closed", e); } }
+  public static void main(String[] a) throws Exception { shop(); }
+}
+""", [("java.lang.Exception", "closed", ["main", "shop"], 4), ("java.lang.IllegalStateException", "no 7", ["shop", "order"], 3),
+      ("java.lang.NullPointerException", 'Cannot read the array length because "<parameter1>" is null', ["order", "stock"], 2)]),
+}
+
+
+@cases(**{l: l for l in CHAINS})
+def chained(language):
+    """39: what was raised last comes first, each with the most recent call last; once."""
+    file, text, expected = CHAINS[language]
+    program = PYTHON if language == "python" else needs(language)
+    with Box() as box:
+        argv = [program, box.write(file, text)]
+        if language == "java":
+            equal(box.run([needs("javac"), file], traced=False, timeout=60).rc, 0, "javac")
+            argv = [program, "-XX:TieredStopAtLevel=1", "-cp", box.dir, "C"]
+        box.both(argv, 1)
+        item = box.item()
+        equal((item["level"], item["language"], item["custom"]["source"]),
+              ("critical", "javascript" if language == "node" else language, "stderr"), "item")
+        equal([(t["exception"]["class"], t["exception"].get("message"), methods(t)[-2:], t["frames"][-1]["lineno"]) for t in chain(item)],
+              expected, "chain")
+        equal({os.path.basename(t["frames"][-1]["filename"]) for t in chain(item)}, {file}, "file")
+
+
 # ---------------------------------------------------------------- Rust
 
 RUST = """fn deep(n: u64) -> u64 { let a = [n; 64]; if n == u64::MAX { 0 } else { deep(n + 1) + a[(n % 64) as usize] } }

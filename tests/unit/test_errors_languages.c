@@ -164,6 +164,11 @@ TEST(details)
 	OK(r->exceptions[1].frames[0].in_app && !r->exceptions[1].frames[3].in_app);
 	EQ_STR(r->level, "critical");
 	report_free(r);
+	r = only(sample_java_main(), 0, FATE_THREAD);
+	EQ_INT(r->exceptions[1].n, 5);
+	EQ_STR(r->exceptions[1].frames[3].function, "mid");
+	EQ_STR(r->exceptions[1].frames[4].function, "main");
+	report_free(r);
 	r = only(sample_java_thread(), 0, FATE_THREAD);
 	EQ_STR(r->threads[0].name, "worker-1");
 	EQ_STR(r->exceptions[0].frames[2].module, "java.lang.Thread");
