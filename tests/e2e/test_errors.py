@@ -327,5 +327,34 @@ def cxx_terminate_in_a_served_tree():
         equal([chain_of(i)[0]["exception"]["message"] for i in items], ["index 7"] * 2, "what()")
 
 
+SERVES = """import os, socket, sys, threading, time
+s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()
+c = socket.create_connection(s.getsockname()); a, _ = s.accept()
+c.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n'); a.recv(99)
+a.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n'); c.recv(99)
+time.sleep(0.3)
+def say(*parts):
+    for p in parts: os.write(2, p); time.sleep(0.05)
+def panic(name): say(b"thread '%s' panicked at src/main.rs:3:5:\\n" % name, b'out of ', b'luck\\n', b'note: run with `RUST_BACKTRACE=1`\\n')
+"""
+
+
+@cases(aborts=("panic(b'main'); time.sleep(0.3); os.abort()", ["panic: SIGABRT"]),
+       goes_on=("panic(b'main'); time.sleep(0.3)", ["panic: None"]),
+       another=("t = threading.Thread(target=panic, args=[b'w']); t.start(); t.join(); time.sleep(0.2); os.abort()",
+                ["SIGABRT: SIGABRT", "panic: None"]),
+       words_after=("panic(b'main'); say(b'closing the shop\\n'); os.abort()", ["panic: SIGABRT"]),
+       words_before=("say(b'opening', b' the shop\\n'); panic(b'main'); os.abort()", ["panic: SIGABRT"]))
+def panics_of_a_process_that_exports(case):
+    """Its own exporter has taken the words long before the crash, which another process tells."""
+    script, expected = case
+    with Box() as box:
+        box.write("s.py", SERVES + script + "\n")
+        box.both([PYTHON, box.path("s.py")], -6 if "abort" in script else 0)
+        box.run([PYTHON, "-c", "import sys; sys.stderr.write('hello\\n')"])
+        items = box.wait(len(expected))
+        equal(sorted("%s: %s" % (classes(i)[0], "SIGABRT" if i["custom"].get("signal") else None) for i in items), expected, "items")
+
+
 if __name__ == "__main__":
     main()
