@@ -310,6 +310,24 @@ def cxx_terminate():
 
 
 @test
+def cxx_terminate_told_by_the_next_start():
+    """No helper, no exporter: file and text wait for whoever comes, in two places."""
+    gxx = needs("g++")
+    with Box() as box:
+        for name in "libremora.so", "libremora-export.so":
+            shutil.copy(os.path.join(BUILD, name), box.path("lib", name))
+        env = {"LD_PRELOAD": box.path("lib", "libremora.so")}
+        box.write("t.cc", "#include <stdexcept>\nint main() { throw std::out_of_range(\"index 7\"); }\n")
+        equal(box.run([gxx, "-g", "t.cc", "-o", "t"], traced=False, timeout=60).rc, 0, "g++")
+        equal(box.run([box.path("t")], env=env).rc, -6, "exit status")
+        equal(box.items(), [], "reports")
+        for i in range(2):
+            box.run([PYTHON, "-c", "import sys; sys.stderr.write('hello\\n')"], env=env)
+        item, = box.wait()
+        equal((item["title"], chain_of(item)[0]["exception"]["message"]), ("std::out_of_range in main (t.cc:2)", "index 7"), "item")
+
+
+@test
 def cxx_terminate_in_a_served_tree():
     """The exporter of another process reads the text while the process dies."""
     gxx = needs("g++")
