@@ -82,10 +82,16 @@ static struct report *listen_to(struct report *crash, int32_t tid)
 	return l.said;
 }
 
+/* Frames of its own, beside the native ones. */
+static bool is_second(const struct report *text)
+{
+	return is(text, "python") || is(text, "java") || is(text, "javascript") || is(text, "ruby");
+}
+
 void errors_absorb(struct report *crash, struct report *text)
 {
 	const struct report_exception *x = &text->exceptions[0];
-	if (crash->n_exceptions && x->n && (is(text, "python") || is(text, "java") || is(text, "javascript"))) {
+	if (crash->n_exceptions && x->n && is_second(text)) {
 		size_t n = crash->n_exceptions + text->n_exceptions;
 		struct report_exception *all = report_alloc(crash, n * sizeof *all);
 		if (all) {
@@ -95,7 +101,7 @@ void errors_absorb(struct report *crash, struct report *text)
 			crash->n_exceptions = n;
 		}
 	}
-	if (crash->n_exceptions && !is(text, "python") && !is(text, "java")) {
+	if (crash->n_exceptions && !is(text, "python") && !is(text, "java") && !is(text, "ruby")) {
 		struct report_exception *c = &crash->exceptions[0];
 		bool overflow = strcmp(x->type, "stack overflow") == 0, second = crash->n_exceptions > 1;
 		if (!is(text, "c") && !overflow && !second)

@@ -1,11 +1,16 @@
 /*
  * Ruby: "file:line:in `m': message (Class)", "\tfrom file:line:in `m'", causes below. 3.4 writes 'C#m' instead of `m'.
- * The process's end tells whether anybody rescued it; a thread's is announced.
+ * The process's end tells whether anybody rescued it; a thread's is announced. Of what it says of its own crash
+ * ("file:line: [BUG] ..", long) only the part with Ruby's frames is read.
  */
 #include "exporters/errors/making.h"
 
 enum { NAME,
-	   FRAMES };
+	   FRAMES,
+	   BUG,
+	   BUG_FRAMES };
+
+static const char bug[] = ": [BUG] ", bug_frames[] = "-- Ruby level backtrace information ";
 
 /* "file:line:in `m'" at the beginning: the length, 0 = none. */
 static size_t place(struct slice l, struct slice *file, uint32_t *line, struct slice *method)
@@ -38,6 +43,8 @@ static bool is_thread(struct slice l)
 
 static enum begins begins(struct slice prev, struct slice line)
 {
+	if (find(line, bug) != SIZE_MAX)
+		return BEGINS_HERE;
 	if (!is_name(line))
 		return BEGINS_NOT;
 	return is_thread(prev) ? BEGINS_BEFORE : BEGINS_HERE;
@@ -45,8 +52,18 @@ static enum begins begins(struct slice prev, struct slice line)
 
 static enum belongs belongs(struct scan *s, struct slice l)
 {
+	if (s->lines == 0 && find(l, bug) != SIZE_MAX)
+		s->state = BUG;
 	if (s->lines++ == 0 || (s->lines == 2 && is_name(l)))
 		return LINE_IN;
+	if (s->state == BUG || s->state == BUG_FRAMES) {
+		if (s->lines == 2 && !starts(l, "ruby "))
+			return LINE_OUT;
+		if (starts(l, bug_frames))
+			s->state = BUG_FRAMES;
+		return s->state == BUG_FRAMES && !l.n ? LINE_LAST : s->lines > 1024 ? LINE_OUT
+		                                                                    : LINE_IN;
+	}
 	if (starts(l, "\tfrom ") || (starts(l, "\t ... ") && ends(l, " levels..."))) {
 		s->state = FRAMES;
 		return LINE_IN;
@@ -95,9 +112,28 @@ static void name_it(struct making *m, struct made_exception *e, struct slice tex
 	e->message = trim((struct slice){all, e->message.n + 1 + rest.n});
 }
 
+static bool make_bug(struct making *m, struct slice what, struct slice rest)
+{
+	size_t at = find(rest, bug_frames);
+	if (at == SIZE_MAX)
+		return false;
+	make_exception(m, SLICE("[BUG]"), trim(what));
+	rest = after(rest, at);
+	for (cut_line(&rest); rest.n;)
+		frame(m, cut_line(&rest));
+	make_reverse_frames(m);
+	m->fate = FATE_PROCESS;
+	m->r->by_signal = true;
+	m->r->level = "critical";
+	return true;
+}
+
 static bool make(struct making *m, struct slice text)
 {
 	struct slice rest = text, first = cut_line(&rest);
+	size_t at = find(first, bug);
+	if (at != SIZE_MAX)
+		return make_bug(m, after(first, at + sizeof bug - 1), rest);
 	if (is_thread(first)) {
 		m->fate = FATE_THREAD;
 		text = rest;

@@ -131,6 +131,22 @@ def node_aborts_on_an_uncaught_exception():
         equal(lines(chain(item)[1])[-2:], [("f", "u.js", 2), ("inner", "u.js", 1)], "innermost frames")
 
 
+@test
+def ruby_dies():
+    ruby = needs("ruby")
+    with Box() as box:
+        box.write("r.rb", "def inner() Process.kill(:SEGV, $$); sleep 2 end\ndef outer() inner end\nouter\n")
+        plain, traced = (box.run([ruby, box.path("r.rb")], traced=t) for t in (False, True))
+        equal((traced.rc, plain.rc), (-ABRT, -ABRT), "status")
+        sections = [[l for l in r.err.splitlines() if l.startswith(b"-- ") or b"[BUG]" in l] for r in (plain, traced)]
+        sections = [[re.sub(rb"0x[0-9a-f]+", b"N", l) for l in s] for s in sections]
+        equal(sections[1], sections[0], "its own report")
+        check(len(sections[0]) > 4, sections[0])
+        item = box.item()
+        equal((classes(item), item["custom"]["signal"]), (["SIGSEGV", "[BUG]"], SEGV), "item")
+        equal(lines(chain(item)[1]), [("<main>", "r.rb", 3), ("outer", "r.rb", 2), ("inner", "r.rb", 1), ("kill", "r.rb", 1)], "Ruby's frames")
+
+
 # ---------------------------------------------------------------- the JVM
 
 JAVA = """import java.lang.reflect.Field;

@@ -20,6 +20,7 @@ SAMPLE(java_handled)
 SAMPLE(java_supp)
 SAMPLE(java_hs_err)
 SAMPLE(ruby_main)
+SAMPLE(ruby_bug)
 SAMPLE(ruby_thread)
 SAMPLE(ruby_multi)
 SAMPLE(go_main)
@@ -85,6 +86,7 @@ static const struct expect {
 	{T(java_supp), FATE_THREAD, "java", "java.lang.Exception", "main\nsecond line", 1, 1, "main", "T.java", 7, 0, "java.lang.Exception"},
 	{T(java_hs_err), FATE_PROCESS, "java", "SIGSEGV", NULL, 1, 0, NULL, NULL, 0, 0, "SIGSEGV"},
 	{T(ruby_main), FATE_UNCERTAIN, "ruby", "OrderError", "order failed", 2, 5, "rescue in handle", "/srv/app/e.rb", 8, 0, "ArgumentError"},
+	{T(ruby_bug), FATE_PROCESS, "ruby", "[BUG]", "Segmentation fault at 0x00000000000076c5", 1, 4, "kill", "/srv/app/r.rb", 1, 0, "[BUG]"},
 	{T(ruby_thread), FATE_THREAD, "ruby", "OrderError", "order failed", 2, 3, "rescue in handle", "/srv/app/e.rb", 8, 0, "ArgumentError"},
 	{T(go_main), FATE_PROCESS, "go", "panic", "assignment to entry in nil map", 1, 2, "main.deep", "/srv/app/g.go", 4, 0, "panic"},
 	{T(go_err), FATE_PROCESS, "go", "panic", "wrapped thing", 1, 1, "main.main", "/srv/app/g.go", 6, 0, "panic"},
