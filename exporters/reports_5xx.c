@@ -19,12 +19,12 @@
 
 struct failed {
 	struct waiting {
-		struct span_copy request;
 		uint64_t due_ns;
 		uint32_t suppressed;
 		char *process; /* description, owned */
 		uint32_t process_n;
 		char kind[PATH_MOST + 64], fingerprint[41];
+		struct span_copy request;
 	} * waiting[WAITING]; /* oldest first */
 	unsigned n;
 	struct logged {
