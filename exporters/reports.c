@@ -22,7 +22,6 @@ struct reports *reports_new(const struct export_host *host, const struct setting
 	if (s->attr_length_limit != UINT32_MAX)
 		r->events.most = s->attr_length_limit;
 	r->events.uuid_key = s->rollbar.on ? "rollbar.uuid" : "remora.report";
-	r->arena = host->arena;
 	r->local = local_new(s->state_dir);
 	bool ok = r->local;
 	if (ok && s->rollbar.on) {
@@ -89,22 +88,19 @@ static const char *program_of(const struct report *r, char comm[17])
 	return *comm ? comm : "unknown";
 }
 
-/* The request: its slot, as long as it is still that one, else what was drained of it. */
+/* Of what was drained, or is still in the arena. */
 static bool request_of(const struct reports *r, const struct report *rep, const struct span_copy **recent, unsigned n,
                        struct span_copy *out)
 {
 	const uint8_t *trace, *id = report_span(rep, &trace);
 	if (!id)
 		return false;
-	if (rep->head && span_copy_take(r->arena, rep->head->slot, out) && memcmp(out->rec.span_id, id, 8) == 0 &&
-	    out->rec.kind < SPAN_TEXT)
-		return true;
 	for (unsigned i = n; i > 0; i--)
 		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind < SPAN_TEXT) {
 			*out = *recent[i - 1];
 			return true;
 		}
-	return !rep->head && tie_find(r->arena, id, out);
+	return tie_find(r->host->arena, id, out);
 }
 
 static void tried(void *ctx, const char *uuid, enum rollbar_end end)

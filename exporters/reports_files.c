@@ -23,18 +23,28 @@ void reports_file_done(struct reports *r, const char *name)
 	told(r);
 }
 
-/* The arena of the crashed process; not ours when we are its helper, or the start after. What it holds, and is told. */
-static void look_around(struct reports *r, const struct report *rep, const void *bytes, size_t n)
+/*
+ * In the arena of the crashed process; not ours when we are its helper, or the start after. What it holds, the request
+ * too, is taken before it is told: then its handler lets the spans go. NULL: no request was open, or no memory.
+ */
+static struct failed_request *look_around(struct reports *r, const struct report *rep, const void *bytes, size_t n)
 {
 	const struct crash_head *h = rep->head;
 	struct arena *own = r->host->arena, *a = own;
+	struct failed_request *q = calloc(1, sizeof *q);
 	if (!arena_has_process(own, h->pid, h->start))
 		a = arena_of_process(r->host->dir, h->pid, h->start, h->config_hash);
-	r->arena = a ? a : own;
 	if (r->timeline)
-		tie_timeline(r->timeline, r->arena, h->pid, bytes, n);
+		tie_timeline(r->timeline, a ? a : own, h->pid, bytes, n);
+	if (q && !(a && tie_request(a, rep, &q->request))) {
+		free(q);
+		q = NULL;
+	}
 	if (r->options.foreign && a && a != own)
 		tie_leave(a, rep);
+	if (a && a != own)
+		arena_unmap(a);
+	return q;
 }
 
 /* True: it waits for its item's first try. */
@@ -49,14 +59,11 @@ static bool make_report(struct reports *r, const char *name, const void *bytes, 
 	}
 	if (r->on_crash)
 		r->on_crash(r->on_crash_ctx, rep);
-	if (rep->head)
-		look_around(r, rep, bytes, n);
+	struct failed_request *q = rep->head ? look_around(r, rep, bytes, n) : NULL;
 	r->file = name;
-	bool waits = reports_make(r, rep, NULL);
+	bool waits = reports_make(r, rep, q);
 	r->file = NULL;
-	if (r->arena != r->host->arena)
-		arena_unmap((struct arena *)(uintptr_t)r->arena);
-	r->arena = r->host->arena;
+	free(q);
 	report_free(rep);
 	return waits;
 }

@@ -24,6 +24,13 @@ const uint8_t *report_span(const struct report *rep, const uint8_t **trace)
 	return rep->head->span_id;
 }
 
+bool tie_request(const struct arena *a, const struct report *rep, struct span_copy *out)
+{
+	const uint8_t *trace, *id = report_span(rep, &trace);
+	return id && rep->head && span_copy_take(a, rep->head->slot, out) && memcmp(out->rec.span_id, id, 8) == 0 &&
+	       out->rec.kind < SPAN_TEXT;
+}
+
 bool tie_find(const struct arena *a, const uint8_t span_id[8], struct span_copy *out)
 {
 	uint32_t n = atomic_load(&a->fresh), slots = arena_slots(a);

@@ -211,8 +211,10 @@ static bool lane_b(struct arena *a, bool own, uint64_t end)
 	if (!start_helper(crash_file.path))
 		return false;
 	uint64_t now = mono_ns();
-	if (a && end > now) /* it leaves the exception in the arena, then sends the report */
-		wait_until(left_or_gone, a, now + (end - now) / 2);
+	if (a && end > now) { /* it leaves the exception in the arena, then sends the report */
+		uint64_t left = end - now;
+		wait_until(left_or_gone, a, now + (left > 2 * FLUSH_NS ? left - FLUSH_NS : left / 2));
+	}
 	end_spans(own);
 	wait_for_helper(end);
 	return !crash_file.named || accepted();
