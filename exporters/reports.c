@@ -88,19 +88,21 @@ static const char *program_of(const struct report *r, char comm[17])
 	return *comm ? comm : "unknown";
 }
 
-/* Of what was drained, or is still in the arena. */
+/* Whole where it still is in the arena, else what was kept when it was drained. */
 static bool request_of(const struct reports *r, const struct report *rep, const struct span_copy **recent, unsigned n,
-                       struct span_copy *out)
+                       struct request_copy *out)
 {
 	const uint8_t *trace, *id = report_span(rep, &trace);
 	if (!id)
 		return false;
+	if (tie_find(r->host->arena, id, out))
+		return true;
 	for (unsigned i = n; i > 0; i--)
 		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind < SPAN_TEXT) {
-			*out = *recent[i - 1];
+			request_copy_of(recent[i - 1], out);
 			return true;
 		}
-	return tie_find(r->host->arena, id, out);
+	return false;
 }
 
 static void tried(void *ctx, const char *uuid, enum rollbar_end end)
@@ -157,7 +159,7 @@ static bool admit(struct reports *r, const struct report *rep, uint32_t *suppres
 bool reports_make(struct reports *r, const struct report *rep, const struct failed_request *known)
 {
 	const struct span_copy *recent[TIMELINE_SPANS];
-	struct span_copy *request = malloc(sizeof *request);
+	struct request_copy *request = malloc(sizeof *request);
 	struct item_facts f = {.set = &r->settings->rollbar, .host = &r->facts, .recent = recent};
 	struct buf item = {0};
 	char comm[17];
