@@ -22,7 +22,6 @@ struct reports *reports_new(const struct export_host *host, const struct setting
 	if (s->attr_length_limit != UINT32_MAX)
 		r->events.most = s->attr_length_limit;
 	r->events.uuid_key = s->rollbar.on ? "rollbar.uuid" : "remora.report";
-	r->arena = host->arena;
 	r->local = local_new(s->state_dir);
 	bool ok = r->local;
 	if (ok && s->rollbar.on) {
@@ -89,22 +88,21 @@ static const char *program_of(const struct report *r, char comm[17])
 	return *comm ? comm : "unknown";
 }
 
-/* The request: its slot, as long as it is still that one, else what was drained of it. */
+/* Whole where it still is in the arena, else what was kept when it was drained. */
 static bool request_of(const struct reports *r, const struct report *rep, const struct span_copy **recent, unsigned n,
-                       struct span_copy *out)
+                       struct request_copy *out)
 {
 	const uint8_t *trace, *id = report_span(rep, &trace);
 	if (!id)
 		return false;
-	if (rep->head && span_copy_take(r->arena, rep->head->slot, out) && memcmp(out->rec.span_id, id, 8) == 0 &&
-	    out->rec.kind < SPAN_TEXT)
+	if (tie_find(r->host->arena, id, out))
 		return true;
 	for (unsigned i = n; i > 0; i--)
 		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind < SPAN_TEXT) {
-			*out = *recent[i - 1];
+			request_copy_of(recent[i - 1], out);
 			return true;
 		}
-	return !rep->head && tie_find(r->arena, id, out);
+	return false;
 }
 
 static void tried(void *ctx, const char *uuid, enum rollbar_end end)
@@ -161,7 +159,7 @@ static bool admit(struct reports *r, const struct report *rep, uint32_t *suppres
 bool reports_make(struct reports *r, const struct report *rep, const struct failed_request *known)
 {
 	const struct span_copy *recent[TIMELINE_SPANS];
-	struct span_copy *request = malloc(sizeof *request);
+	struct request_copy *request = malloc(sizeof *request);
 	struct item_facts f = {.set = &r->settings->rollbar, .host = &r->facts, .recent = recent};
 	struct buf item = {0};
 	char comm[17];
@@ -180,8 +178,6 @@ bool reports_make(struct reports *r, const struct report *rep, const struct fail
 		f.suppressed += known->suppressed;
 	bool encoded = rollbar_encode(&item, rep, &f);
 	tie_add(&r->events, rep);
-	if (r->options.foreign && r->arena != r->host->arena) /* after that the request may go */
-		tie_leave(r->arena, rep);
 	if (rep->source == REPORT_SIGNAL || rep->source == REPORT_STDERR) {
 		if (r->settings->console)
 			reports_show(r->host, rep, program);

@@ -19,12 +19,12 @@
 
 struct failed {
 	struct waiting {
-		struct span_copy request;
 		uint64_t due_ns;
 		uint32_t suppressed;
 		char *process; /* description, owned */
 		uint32_t process_n;
 		char kind[PATH_MOST + 64], fingerprint[41];
+		struct request_copy request;
 	} * waiting[WAITING]; /* oldest first */
 	unsigned n;
 	struct logged {
@@ -107,13 +107,13 @@ static const char *method_of(const struct span_rec *r)
 }
 
 /* "500 GET /orders/:id" */
-static void name_kind(const struct span_copy *c, char out[PATH_MOST + 64])
+static void name_kind(const struct request_copy *c, char out[PATH_MOST + 64])
 {
 	char path[PATH_MOST];
-	struct slice route = span_copy_str(c, REC_ROUTE);
+	struct slice route = request_str(c, REC_ROUTE);
 	size_t n = route.n ? (route.n < sizeof path ? route.n : sizeof path)
-	                   : failed_path(target_of(span_copy_str(c, REC_TARGET), false).path, path, sizeof path);
-	snprintf(out, PATH_MOST + 64, "%u %s %.*s", c->rec.status, method_of(&c->rec), (int)n, route.n ? route.p : path);
+	                   : failed_path(target_of(request_str(c, REC_TARGET), false).path, path, sizeof path);
+	snprintf(out, PATH_MOST + 64, "%u %s %.*s", c->copy.rec.status, method_of(&c->copy.rec), (int)n, route.n ? route.p : path);
 }
 
 static struct kind *kind_of(struct failed *f, uint64_t hash, uint64_t now)
@@ -152,8 +152,8 @@ void failed_told(struct failed *f, const uint8_t span_id[8])
 
 static void describe(struct waiting *w, const struct arena *a)
 {
-	uint16_t i = w->request.rec.proc;
-	if (i >= ARENA_PROCS || a->procs[i].pid != w->request.rec.pid || !(w->process = malloc(8192)))
+	uint16_t i = w->request.copy.rec.proc;
+	if (i >= ARENA_PROCS || a->procs[i].pid != w->request.copy.rec.pid || !(w->process = malloc(8192)))
 		return;
 	w->process_n = arena_proc_blob(a, &a->procs[i], w->process, 8192);
 }
@@ -166,7 +166,7 @@ void failed_saw(struct failed *f, const struct arena *a, uint32_t slot, uint64_t
 	if (!r || r->kind != SPAN_SERVER || r->status < 500)
 		return;
 	struct waiting *w = calloc(1, sizeof *w);
-	if (!w || !span_copy_take(a, slot, &w->request) || w->request.rec.kind != SPAN_SERVER || w->request.rec.status < 500) {
+	if (!w || !request_copy_take(a, slot, &w->request) || w->request.copy.rec.kind != SPAN_SERVER || w->request.copy.rec.status < 500) {
 		free(w);
 		return;
 	}
@@ -247,7 +247,7 @@ static const char *language_of(const struct report *r)
 
 static struct report *without_exception(const struct waiting *w)
 {
-	const struct span_rec *rec = &w->request.rec;
+	const struct span_rec *rec = &w->request.copy.rec;
 	struct report *r = report_new(REPORT_REQUEST);
 	struct buf title = {0};
 	if (!r)
@@ -273,8 +273,8 @@ bool failed_take(struct failed *f, uint64_t now, bool all, struct failed_request
 		struct waiting *w = f->waiting[0];
 		memmove(f->waiting, f->waiting + 1, --f->n * sizeof *f->waiting);
 		struct report *r = NULL;
-		if (!was_told(f, w->request.rec.span_id)) {
-			r = logged_of(f, &w->request.rec, now);
+		if (!was_told(f, w->request.copy.rec.span_id)) {
+			r = logged_of(f, &w->request.copy.rec, now);
 			if (!r)
 				r = without_exception(w);
 		}

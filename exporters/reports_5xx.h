@@ -24,8 +24,8 @@ void failed_told(struct failed *f, const uint8_t span_id[8]);
 
 struct failed_request {
 	struct report *report; /* to be freed */
-	struct span_copy request;
-	uint32_t suppressed; /* like it, since the last one */
+	uint32_t suppressed;   /* like it, since the last one */
+	struct request_copy request;
 };
 /* The next whose time has come, or with `all` any. False: none. */
 bool failed_take(struct failed *f, uint64_t now, bool all, struct failed_request *out);

@@ -27,50 +27,58 @@ void reports_file_done(struct reports *r, const char *name)
 
 /*
  * The arena of the crashed process; not ours when we are its helper, or the start after. First of all: what waits there
- * its own exporter takes away meanwhile.
+ * its own exporter takes away meanwhile. NULL: it is gone.
  */
-static void look_around(struct reports *r, const void *bytes, size_t n)
+static struct arena *look_around(struct reports *r, const void *bytes, size_t n)
 {
 	struct crash_head h;
-	if (n < sizeof h)
-		return;
-	memcpy(&h, bytes, sizeof h);
 	struct arena *a = r->host->arena;
+	if (n < sizeof h)
+		return NULL;
+	memcpy(&h, bytes, sizeof h);
 	if (h.magic == CRASH_MAGIC && !arena_has_process(a, h.pid, h.start))
 		a = arena_of_process(r->host->dir, h.pid, h.start, h.config_hash);
-	if (a)
-		r->arena = a;
 	if (r->timeline)
-		tie_timeline(r->timeline, r->arena, h.pid, bytes, n);
+		tie_timeline(r->timeline, a ? a : r->host->arena, h.pid, bytes, n);
+	return a;
 }
 
-static void look_away(struct reports *r)
+/* The open request, before the handler is told, which then lets the spans go. NULL: there is none, or no memory. */
+static struct failed_request *take_request(struct reports *r, struct arena *a, const struct report *rep)
 {
-	if (r->arena != r->host->arena)
-		arena_unmap(r->arena);
-	r->arena = r->host->arena;
+	struct failed_request *q = rep->head && a ? calloc(1, sizeof *q) : NULL;
+	if (q && !tie_request(a, rep, &q->request)) {
+		free(q);
+		q = NULL;
+	}
+	if (r->options.foreign && rep->head && a && a != r->host->arena)
+		tie_leave(a, rep);
+	return q;
 }
 
 /* True: it waits for its item's first try. */
 static bool make_report(struct reports *r, const char *name, const void *bytes, size_t n)
 {
 	const char *why = NULL;
-	look_around(r, bytes, n);
+	bool waits = false;
+	struct arena *a = look_around(r, bytes, n);
 	struct report *rep =
 		crash_report_make_with(bytes, n, &(struct crash_report_opts){.source = r->settings->crash_source}, &why);
-	if (!rep) {
+	if (rep) {
+		errors_last_words(rep);
+		if (r->on_crash)
+			r->on_crash(r->on_crash_ctx, rep);
+		struct failed_request *q = take_request(r, a, rep);
+		r->file = name;
+		waits = reports_make(r, rep, q);
+		r->file = NULL;
+		free(q);
+		report_free(rep);
+	} else {
 		log_warn("crash file %s cannot be read: %s; removed", name, why);
-		look_away(r);
-		return false;
 	}
-	errors_last_words(rep);
-	if (r->on_crash)
-		r->on_crash(r->on_crash_ctx, rep);
-	r->file = name;
-	bool waits = reports_make(r, rep, NULL);
-	r->file = NULL;
-	look_away(r);
-	report_free(rep);
+	if (a && a != r->host->arena)
+		arena_unmap(a);
 	return waits;
 }
 

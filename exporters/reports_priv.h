@@ -26,7 +26,6 @@ struct reports {
 	struct inbox *inbox;   /* NULL: crash files are not looked for */
 	struct buf limits;     /* when there is no place for the file */
 	struct span_events events;
-	struct arena *arena; /* of the process that the report under way is of */
 	struct pending pending[PENDING];
 	const char *file; /* of the report under way, or NULL */
 	bool nameless;    /* it has no name that could be removed */

@@ -24,12 +24,19 @@ const uint8_t *report_span(const struct report *rep, const uint8_t **trace)
 	return rep->head->span_id;
 }
 
-bool tie_find(const struct arena *a, const uint8_t span_id[8], struct span_copy *out)
+bool tie_request(const struct arena *a, const struct report *rep, struct request_copy *out)
+{
+	const uint8_t *trace, *id = report_span(rep, &trace);
+	return id && rep->head && request_copy_take(a, rep->head->slot, out) && memcmp(out->copy.rec.span_id, id, 8) == 0 &&
+	       out->copy.rec.kind < SPAN_TEXT;
+}
+
+bool tie_find(const struct arena *a, const uint8_t span_id[8], struct request_copy *out)
 {
 	uint32_t n = atomic_load(&a->fresh), slots = arena_slots(a);
 	for (uint32_t i = 0; i < n && i < slots; i++)
-		if (memcmp(arena_slot(a, i)->span_id, span_id, 8) == 0 && span_copy_take(a, i, out) && out->rec.kind < SPAN_TEXT &&
-		    memcmp(out->rec.span_id, span_id, 8) == 0)
+		if (memcmp(arena_slot(a, i)->span_id, span_id, 8) == 0 && request_copy_take(a, i, out) && out->copy.rec.kind < SPAN_TEXT &&
+		    memcmp(out->copy.rec.span_id, span_id, 8) == 0)
 			return true;
 	return false;
 }

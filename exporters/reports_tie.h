@@ -12,8 +12,10 @@
 
 /* The request's span id, and its trace id; NULL: none. Borrowed. */
 const uint8_t *report_span(const struct report *rep, const uint8_t **trace);
+/* The request of a crash, from its slot as long as it is still that one. */
+bool tie_request(const struct arena *a, const struct report *rep, struct request_copy *out);
 /* A request that is open, or was not drained yet. */
-bool tie_find(const struct arena *a, const uint8_t span_id[8], struct span_copy *out);
+bool tie_find(const struct arena *a, const uint8_t span_id[8], struct request_copy *out);
 /* The exception of its request, and of everything that its crash ended. */
 void tie_add(struct span_events *events, const struct report *rep);
 /* The same through the arena of another process, which may be waiting for it. */

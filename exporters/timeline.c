@@ -39,10 +39,8 @@ bool span_copy_take(const struct arena *a, uint32_t slot, struct span_copy *out)
 	return makes_sense(out);
 }
 
-struct slice span_copy_str(const struct span_copy *c, enum rec_tag tag)
+static struct slice str_of(const char *p, uint32_t len, enum rec_tag tag)
 {
-	uint32_t len = c->rec.var_len < REC_VAR_FIRST ? c->rec.var_len : (uint32_t)REC_VAR_FIRST;
-	const char *p = c->rec.var;
 	for (uint32_t at = 0; len - at >= 4 && at < len;) {
 		uint16_t n;
 		memcpy(&n, p + at + 2, 2);
@@ -55,6 +53,43 @@ struct slice span_copy_str(const struct span_copy *c, enum rec_tag tag)
 		at += n;
 	}
 	return (struct slice){NULL, 0};
+}
+
+struct slice span_copy_str(const struct span_copy *c, enum rec_tag tag)
+{
+	return str_of(c->rec.var, c->rec.var_len < REC_VAR_FIRST ? c->rec.var_len : (uint32_t)REC_VAR_FIRST, tag);
+}
+
+struct slice request_str(const struct request_copy *r, enum rec_tag tag)
+{
+	return str_of(r->strings, r->n, tag);
+}
+
+void request_copy_of(const struct span_copy *c, struct request_copy *out)
+{
+	out->copy = *c;
+	out->n = c->rec.var_len < REC_VAR_FIRST ? c->rec.var_len : (uint32_t)REC_VAR_FIRST;
+	memcpy(out->strings, c->rec.var, out->n);
+}
+
+bool request_copy_take(const struct arena *a, uint32_t slot, struct request_copy *out)
+{
+	struct span_copy c;
+	if (!span_copy_take(a, slot, &c))
+		return false;
+	request_copy_of(&c, out);
+	uint32_t len = c.rec.var_len < REQUEST_STRINGS ? c.rec.var_len : REQUEST_STRINGS, i = c.rec.cont;
+	/* Every slot gives some bytes, so a ring ends. */
+	while (out->n < len && i < arena_slots(a)) {
+		const struct slot_more *m = (const struct slot_more *)arena_slot(a, i);
+		uint32_t k = len - out->n < sizeof m->var ? len - out->n : (uint32_t)sizeof m->var;
+		if (atomic_load_explicit(&m->state, memory_order_acquire) != SLOT_MORE)
+			break;
+		memcpy(out->strings + out->n, m->var, k);
+		out->n += k;
+		i = atomic_load_explicit(&m->next, memory_order_relaxed);
+	}
+	return true;
 }
 
 struct slice span_copy_text(const struct span_copy *c)

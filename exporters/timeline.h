@@ -22,6 +22,18 @@ bool span_copy_take(const struct arena *a, uint32_t slot, struct span_copy *out)
 /* A string of it, cut where the first slot ends. */
 struct slice span_copy_str(const struct span_copy *c, enum rec_tag tag);
 
+#define REQUEST_STRINGS 4096
+
+struct request_copy { /* the same of a request, with the strings that lie in more slots */
+	uint32_t n;
+	char strings[REQUEST_STRINGS];
+	struct span_copy copy;
+};
+bool request_copy_take(const struct arena *a, uint32_t slot, struct request_copy *out);
+/* Of what was copied before: the first slot is all there is. */
+void request_copy_of(const struct span_copy *c, struct request_copy *out);
+struct slice request_str(const struct request_copy *r, enum rec_tag tag);
+
 /* Of a SPAN_TEXT: its bytes, cut alike, without line ends around them. */
 struct slice span_copy_text(const struct span_copy *c);
 

@@ -21,7 +21,7 @@
 struct item_facts { /* what the report does not say itself */
 	const struct rollbar_settings *set;
 	const struct host_facts *host;
-	const struct span_copy *request;       /* that was open in the crashed thread, or NULL */
+	const struct request_copy *request;    /* that was open in the crashed thread, or NULL */
 	const struct span_copy *const *recent; /* spans of the process, oldest first */
 	unsigned n_recent;
 	uint32_t suppressed; /* items of this fingerprint that were not sent since the last one */

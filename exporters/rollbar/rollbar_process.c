@@ -170,8 +170,8 @@ void rollbar_put_custom(cJSON *data, const struct report *r, const struct item_f
 		item_put(o, "service_instance_id", rollbar_attr(res, "service.instance.id"));
 		item_put(o, "executable", report_described(r, "exe"));
 	}
-	if (f->request && f->request->rec.status) {
-		const struct span_rec *rec = &f->request->rec;
+	if (f->request && f->request->copy.rec.status) {
+		const struct span_rec *rec = &f->request->copy.rec;
 		item_number(o, "status_code", rec->status);
 		if (rec->end_ns > rec->start_ns)
 			item_number(o, "duration_ms", (double)((rec->end_ns - rec->start_ns) / 1000000u));

@@ -25,10 +25,9 @@ static bool address(const struct rec_addr *a, char *out, size_t cap)
 	       (a->family == 6 && inet_ntop(AF_INET6, a->ip, out, (socklen_t)cap));
 }
 
-static char *url_of(const struct span_copy *c)
+static char *url_of(const struct span_copy *c, struct slice target, struct slice host)
 {
 	char ip[INET6_ADDRSTRLEN + 8] = "", peer[INET6_ADDRSTRLEN] = "", *out = NULL;
-	struct slice target = span_copy_str(c, REC_TARGET), host = span_copy_str(c, REC_HOST);
 	struct target t = target_of(target, c->rec.method == HTTP1_CONNECT);
 	const struct rec_addr *a = c->rec.kind == SPAN_SERVER ? &c->rec.local : &c->rec.peer;
 	int r;
@@ -104,12 +103,13 @@ static void add_person(cJSON *data, struct slice user)
 
 void rollbar_put_request(cJSON *data, const struct item_facts *f)
 {
-	const struct span_copy *c = f->request;
+	const struct request_copy *q = f->request;
+	const struct span_copy *c = &q->copy;
 	char text[64], ip[INET6_ADDRSTRLEN];
-	struct target t = target_of(span_copy_str(c, REC_TARGET), false);
-	struct slice route = span_copy_str(c, REC_ROUTE), where = route.n ? route : t.path;
+	struct target t = target_of(request_str(q, REC_TARGET), false);
+	struct slice route = request_str(q, REC_ROUTE), where = route.n ? route : t.path;
 	const char *method = method_of(c, text);
-	char *context = NULL, *url = url_of(c);
+	char *context = NULL, *url = url_of(c, request_str(q, REC_TARGET), request_str(q, REC_HOST));
 	if (asprintf(&context, "%s %.*s", method, (int)where.n, where.p ? where.p : "") >= 0)
 		item_most(data, "context", context, 255);
 	free(context);
@@ -118,14 +118,14 @@ void rollbar_put_request(cJSON *data, const struct item_facts *f)
 	free(url);
 	item_put(o, "method", method);
 	headers = cJSON_AddObjectToObject(o, "headers");
-	item_slice(headers, "Host", span_copy_str(c, REC_HOST));
-	item_slice(headers, "User-Agent", span_copy_str(c, REC_USER_AGENT));
+	item_slice(headers, "Host", request_str(q, REC_HOST));
+	item_slice(headers, "User-Agent", request_str(q, REC_USER_AGENT));
 	add_query(o, t.query);
-	struct slice client = span_copy_str(c, REC_CLIENT_ADDR);
+	struct slice client = request_str(q, REC_CLIENT_ADDR);
 	if (!client.n && address(&c->rec.peer, ip, sizeof ip))
 		client = (struct slice){ip, (uint32_t)strlen(ip)};
 	add_ip(o, client, f->set->capture_ip);
-	add_person(data, span_copy_str(c, REC_USER));
+	add_person(data, request_str(q, REC_USER));
 }
 
 /* ---- the timeline ---- */
@@ -143,7 +143,7 @@ static void add_span(cJSON *list, const struct span_copy *c)
 	char text[64], status[16];
 	const char *error = r->error == ERR_NONE ? NULL : rec_error_name(r->error, r->err_no);
 	cJSON *o = cJSON_CreateObject(), *body;
-	char *url = r->kind == SPAN_TEXT ? NULL : url_of(c);
+	char *url = r->kind == SPAN_TEXT ? NULL : url_of(c, span_copy_str(c, REC_TARGET), span_copy_str(c, REC_HOST));
 	double start = (double)(r->start_ns / 1000000), end = (double)(r->end_ns / 1000000);
 	cJSON_AddItemToArray(list, o);
 	if (r->kind == SPAN_TEXT) {

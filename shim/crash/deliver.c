@@ -292,8 +292,10 @@ static bool lane_b(struct arena *a, bool own, uint64_t end)
 	if (!started)
 		return false;
 	uint64_t now = mono_ns();
-	if (a && end > now) /* it leaves the exception in the arena, then sends the report */
-		wait_until(left_or_gone, a, now + (end - now) / 2, false);
+	if (a && end > now) { /* it leaves the exception in the arena, then sends the report */
+		uint64_t left = end - now;
+		wait_until(left_or_gone, a, now + (left > 2 * SPANS_NS ? left - SPANS_NS : left / 2), false);
+	}
 	end_spans(own);
 	wait_for_helper(end);
 	return !f->named || accepted();

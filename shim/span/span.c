@@ -96,6 +96,11 @@ static void describe(struct span_rec *r, const struct http1_head *h)
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_relaxed);
 	r->method = h->method;
 	r->minor = h->minor;
+	if (r->kind == SPAN_SERVER && config.user.n) { /* first: there is room for it whatever follows */
+		struct slice user = user_rules_find(&config.user, h);
+		if (user.n)
+			rec_put(a, r, REC_USER, user);
+	}
 	put_target(a, r, h->target);
 	if (h->host.n)
 		rec_put(a, r, REC_HOST, h->host);
@@ -103,11 +108,6 @@ static void describe(struct span_rec *r, const struct http1_head *h)
 		rec_put(a, r, REC_USER_AGENT, h->user_agent);
 	if (h->method == HTTP1_OTHER)
 		rec_put(a, r, REC_METHOD, h->method_raw);
-	if (r->kind == SPAN_SERVER && config.user.n) {
-		struct slice user = user_rules_find(&config.user, h);
-		if (user.n)
-			rec_put(a, r, REC_USER, user);
-	}
 	if (r->kind == SPAN_SERVER && (h->forwarded.n || h->x_forwarded_for.n || h->x_forwarded_proto.n)) {
 		struct slice address = {0}, proto = {0};
 		client_of_forwarded(h, &address, &proto);

@@ -76,6 +76,19 @@ def failed_with_its_exception():
 
 
 @test
+def long_requests_are_whole():
+    with Box(REMORA_ROLLBAR_5XX="1", REMORA_USER="query:user") as box:
+        g = box.serve()
+        query = "pad=%s&user=worf&last=here" % ("x" * 3000)
+        equal(get(g.port, "/busy/1?" + query, ("User-Agent", "u" * 300)), 503, "status")
+        g.stop()
+        item, = box.rollbar.wait(1)
+        equal(item["request"]["url"], "http://127.0.0.1:%d/busy/1?%s" % (g.port, query), "URL")
+        equal((item["request"]["headers"]["User-Agent"], item["person"]["id"]), ("u" * 300, "worf"), "rest")
+        box.rollbar.check()
+
+
+@test
 def failed_without_one():
     """Grouped by method, route and status, and capped."""
     with Box(REMORA_ROLLBAR_5XX="1") as box:

@@ -103,7 +103,7 @@ TEST(exceptions)
 	failed_offer(f, logged(2), 2 * SECOND); /* once more: one item is enough */
 	failed_offer(f, logged(4), 2 * SECOND); /* of a request that was answered well */
 	failed_told(f, (uint8_t[8]){3});        /* it is an item already */
-	OK(failed_take(f, 6 * SECOND, false, &q) && q.report == before && q.request.rec.span_id[0] == 1);
+	OK(failed_take(f, 6 * SECOND, false, &q) && q.report == before && q.request.copy.rec.span_id[0] == 1);
 	report_free(q.report);
 	OK(failed_take(f, 6 * SECOND, false, &q) && q.report == after);
 	report_free(q.report);

@@ -163,7 +163,9 @@ TEST(request_and_timeline)
 	log.rec.err_no = 2;
 	call.rec.status = 500;
 	const struct span_copy *recent[] = {&old, &log, &call, &request};
-	struct item_facts f = {.request = &request, .recent = recent, .n_recent = 4, .suppressed = 17};
+	static struct request_copy whole;
+	request_copy_of(&request, &whole);
+	struct item_facts f = {.request = &whole, .recent = recent, .n_recent = 4, .suppressed = 17};
 	cJSON *item = encode(&r, &f);
 	EQ_STR(str(item, "data.context"), "GET /orders/7");
 	EQ_STR(str(item, "data.request.url"), "http://shop.example/orders/7?user=bob&password=REDACTED&X-Api-Key=REDACTED");
