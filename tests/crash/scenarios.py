@@ -40,7 +40,7 @@ FOLD, CYCLE = 8, 8                                          # as report_app.c fo
 def built(dir, build, source, *more, name=None):
     out = os.path.join(dir, name or os.path.splitext(source)[0])
     cc = "g++" if source.endswith(".cc") else "gcc"
-    argv = [needs(cc), *BUILDS[build], "-w", "-pthread", "-o", out, os.path.join(HOSTS, source), *more]
+    argv = [needs(cc), *BUILDS[build], "-w", "-pthread", "-fstack-protector-explicit", "-o", out, os.path.join(HOSTS, source), *more]
     r = subprocess.run(argv, capture_output=True, text=True)
     check(r.returncode == 0, "%s: %s" % (" ".join(argv), r.stderr[-500:]))
     return out

@@ -1,4 +1,4 @@
-/* flags: -w */
+/* flags: -w -fstack-protector-explicit */
 /* Crashes of plain C programs, by name: crash_c NAME. What they print is the same in every run. */
 #define _GNU_SOURCE
 #include <assert.h>
@@ -23,8 +23,10 @@
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
-#define STAYS __asm__ volatile("" ::: "memory")
-#define HIDE(p) __asm__ volatile("" : "+r"(p)::"memory") /* what it points to is not the compiler's to know */
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
+#define HIDE(p) __asm__ volatile("" \
+	                             : "+r"(p)::"memory") /* what it points to is not the compiler's to know */
 static volatile int zero;
 static int *volatile null;
 static pthread_barrier_t bar;
@@ -84,6 +86,41 @@ static void *crowd(void *p)
 		abort();
 	a();
 	return p;
+}
+
+/* In pages; the kernel counts in batches. */
+static long resident(void)
+{
+	char b[64] = "";
+	long size = 0, n = 0;
+	int fd = open("/proc/self/statm", O_RDONLY);
+	if (read(fd, b, sizeof b - 1) > 0)
+		sscanf(b, "%ld %ld", &size, &n);
+	close(fd);
+	return n;
+}
+
+/* One byte too many, where the compiler watches. */
+KEEP __attribute__((stack_protect)) static void watched(int n)
+{
+	volatile char here[16];
+	for (int i = 0; i < n; i++)
+		here[i + zero] = 'A';
+	STAYS;
+}
+
+/* Memory runs out: what a program does that does not look. */
+KEEP static void run_out(void)
+{
+	struct rlimit rl = {256 << 20, 256 << 20};
+	int *p;
+	setrlimit(RLIMIT_AS, &rl);
+	do {
+		p = malloc(1 << 20);
+		HIDE(p);
+	} while (p);
+	*p = 1;
+	STAYS;
 }
 
 /* Double free, in a function that stays. */
@@ -255,7 +292,8 @@ static int act(const char *name)
 		((void (*)(void))(0x8000000000000000 + (unsigned)zero))();
 	else if (IS("jump_stack")) {
 		char code[16] = {(char)0xc3};
-		__asm__ volatile("call *%0" ::"r"(code) : "memory");
+		__asm__ volatile("call *%0" ::"r"(code)
+		                 : "memory");
 	} else if (IS("thread"))
 		join(thread_a, NULL);
 	else if (IS("abort"))
@@ -281,12 +319,18 @@ static int act(const char *name)
 		HIDE(first);
 		a();
 	} else if (IS("smash")) {
-		volatile char here[16];
-		for (int i = 0; i < 4096; i++)
+		volatile char here[16]; /* up to the environment's strings, argv among it */
+		long all = environ[0] - here;
+		for (long i = 0; i < all; i++)
 			here[i + zero] = 'A';
 		a();
-	} else if (IS("sp16"))
-		__asm__ volatile("mov $0x10, %%rsp; push %%rax" ::: "memory");
+	} else if (IS("watched"))
+		watched(26);
+	else if (IS("oom"))
+		run_out();
+	else if (IS("sp16"))
+		__asm__ volatile("mov $0x10, %%rsp; push %%rax" ::
+		                     : "memory");
 	else if (IS("fpe"))
 		zero = 1000 / zero;
 	else if (IS("ud2"))
@@ -402,10 +446,11 @@ static int act(const char *name)
 		execl("/bin/grep", "grep", "SigIgn", "/proc/self/status", NULL);
 	} else if (IS("jump_loop")) {
 		signal(SIGSEGV, jump);
+		long before = resident();
 		for (volatile int i = 0; i < 1000; i++)
 			if (!sigsetjmp(jb, 1))
 				a();
-		say("recovered\n");
+		say(resident() - before > 512 ? "grew\n" : "recovered\n");
 	} else if (IS("jump_overflow")) {
 		static char alt[65536];
 		stack_t ss = {.ss_sp = alt, .ss_size = sizeof alt};

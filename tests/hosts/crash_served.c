@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
-#define STAYS __asm__ volatile("" ::: "memory")
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
 static int *volatile null;
 static struct sockaddr_in at = {.sin_family = AF_INET};
 
@@ -182,11 +183,13 @@ static int open_memory(void *p, size_t n)
 KEEP static void break_top(void)
 {
 	char *p = malloc(1000);
-	__asm__ volatile("" : "+r"(p)::"memory");
+	__asm__ volatile(""
+	                 : "+r"(p)::"memory");
 	memset(p, 0xff, 1100);
 	for (int i = 0; i < 100; i++) {
 		p = malloc(5000);
-		__asm__ volatile("" : "+r"(p)::"memory");
+		__asm__ volatile(""
+		                 : "+r"(p)::"memory");
 	}
 }
 
