@@ -182,6 +182,7 @@ SCENARIOS = {
     "crowd": Scenario(24, (SEGV, MAPERR, "0x0"), frames=("c", "b", "a", "crowd"), look=threads(8)),
     "in_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=through_handler("raise", "main")),
     "in_alt_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=through_handler("raise", "main")),
+    "deep_alt_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=both_of(through_handler("raise", "dive", "diver"), on_thread())),
     "iterate_other": Scenario(27, (SEGV, MAPERR, "0x0"), frames=CHAIN, look=in_time),
     "iterate": Scenario(28, (SEGV, MAPERR, "0x0"), frames=("c", "b", "a", "iterate", "dl_iterate_phdr", "main")),
     "dlopen": Scenario(28, (SEGV, MAPERR, "0x0"), args=["called"], env={"CRASH_LIB": "begin"}, **DL,

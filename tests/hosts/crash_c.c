@@ -146,6 +146,25 @@ KEEP static void break_top(void)
 	}
 }
 
+/* Deep in its stack, a signal is handled on another one. */
+KEEP static int dive(int n)
+{
+	volatile char room[1000];
+	room[n % 1000] = 1;
+	if (n == 0)
+		raise(SIGUSR1);
+	int r = n ? dive(n - 1) + room[n % 1000] : 0;
+	STAYS;
+	return r;
+}
+static void *diver(void *alt)
+{
+	stack_t ss = {.ss_sp = alt, .ss_size = 65536};
+	sigaltstack(&ss, NULL);
+	dive(600);
+	return alt;
+}
+
 static void join(void *(*f)(void *), void *arg)
 {
 	pthread_t t;
@@ -373,6 +392,11 @@ static int act(const char *name)
 		sa.sa_flags = SA_ONSTACK;
 		sigaction(SIGUSR1, &sa, NULL);
 		raise(SIGUSR1);
+	} else if (IS("deep_alt_handler")) { /* the alternate stack lies above the thread's */
+		sa.sa_handler = crash_in_handler;
+		sa.sa_flags = SA_ONSTACK;
+		sigaction(SIGUSR1, &sa, NULL);
+		join(diver, mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	} else if (IS("iterate"))
 		dl_iterate_phdr(iterate, NULL);
 	else if (IS("iterate_other")) { /* another thread sits in the loader's lock */
