@@ -346,7 +346,7 @@ static bool far_end(struct walk *w, uint64_t sp, struct unwind *out)
 	struct unwind *try = malloc(sizeof *try);
 	bool found = false;
 	for (size_t at = 0; (p = crash_file_next(w->m->file, CRASH_SEC_STACK, w->tid, &at));)
-		if (p->addr > sp && (!far || p->addr > far->addr))
+		if (p->addr > sp && (!far || p->addr < far->addr)) /* farther ones may be other stacks: a handler's */
 			far = p;
 	for (size_t i = 1, tries = 0; try && far && (i + 1) * 8 <= far->n && tries < 64 && !found; i++) {
 		uint64_t v[2];
@@ -361,11 +361,11 @@ static bool far_end(struct walk *w, uint64_t sp, struct unwind *out)
 		w->regs[CR_RSP] = far->addr + (i + 1) * 8;
 		try->n = 0;
 		try->gap = try->left_out = 0;
-		if (go(w, false, try, UNWIND_FRAMES) != UNWIND_DONE || try->n < 2)
+		if (go(w, false, try, UNWIND_WALK) != UNWIND_DONE || try->n < 2)
 			continue;
 		/* Beginning in the midst of things, the first was a guess. */
 		size_t n = try->n < UNWIND_FAR ? try->n : UNWIND_FAR;
-		size_t keep = out->n + n <= UNWIND_FRAMES ? out->n : UNWIND_FRAMES - n;
+		size_t keep = out->n + n <= UNWIND_WALK ? out->n : UNWIND_WALK - n;
 		for (size_t k = 0; k < n; k++)
 			out->frame[keep + k] = try->frame[try->n - n + k];
 		out->n = keep + n;
@@ -406,7 +406,7 @@ void unwind_thread(struct modules *m, int32_t tid, const uint64_t regs[CR_REGS],
 		if (first)
 			out->n = 0;
 	}
-	out->end = go(&w, first, out, UNWIND_FRAMES);
+	out->end = go(&w, first, out, UNWIND_WALK);
 	uint64_t sp = w.regs[CR_RSP];
 	if (out->end == UNWIND_PARTIAL && w.missing && far_end(&w, sp, out))
 		out->end = UNWIND_DONE;

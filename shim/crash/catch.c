@@ -103,7 +103,10 @@ static void capture(int sig, void *info_, void *uc_)
 		c.info = s->first.at;
 		c.regs = s->first.uc->uc_mcontext.gregs;
 	}
-	c.under = (uintptr_t)c.regs[REG_RSP] - s->over < s->over_size ? s->under : 0;
+	if ((uintptr_t)c.regs[REG_RSP] - s->over < s->over_size) {
+		c.over_end = s->over + s->over_size;
+		c.under = s->under;
+	}
 	s->capturing = true;
 	for (uint32_t now; (now = atomic_load(&step)) < DELIVER_AGAIN + 1;) {
 		steps[now](&c);

@@ -97,7 +97,8 @@ struct crash_cause {
 	const siginfo_t *info;
 	const greg_t *regs;
 	bool on_alt, forked, vforked;
-	uintptr_t under; /* the thread's own stack pointer, if it crashed in a handler on an alternate stack; else 0 */
+	/* If it crashed in a handler on an alternate stack: where that ends, and the thread's own stack pointer. Else 0. */
+	uintptr_t over_end, under;
 };
 struct crash_file {
 	int fd;                /* -1: it is `mem` */

@@ -21,7 +21,7 @@
 
 struct crash_file crash_file = {.fd = -1};
 static struct stack { /* of the crashed thread; the second one under a handler's alternate stack */
-	uint64_t sp, lo, hi;
+	uint64_t sp, end, lo, hi;
 } stacks[2];
 
 char *crash_text(char *at, const char *s)
@@ -256,11 +256,13 @@ static uint64_t below(uint64_t sp)
 	return (sp - RED_ZONE) & ~(uint64_t)7;
 }
 
-static void look_for(struct stack *s, uint64_t sp)
+/* end: of what may be stack; 0: not known. */
+static void look_for(struct stack *s, uint64_t sp, uint64_t end)
 {
-	*s = (struct stack){.sp = sp};
+	uint64_t to = below(sp) + CRASH_STACK;
+	*s = (struct stack){.sp = sp, .end = end};
 	if (sp)
-		crash_put_memory(CRASH_SEC_STACK, crash_file.head.tid, below(sp), below(sp) + CRASH_STACK);
+		crash_put_memory(CRASH_SEC_STACK, crash_file.head.tid, below(sp), end && end < to ? end : to);
 }
 
 void crash_save_begin(const struct crash_cause *c)
@@ -281,9 +283,9 @@ void crash_save_begin(const struct crash_cause *c)
 	}
 	write_head();
 	crash_put(CRASH_SEC_SIGINFO, h->tid, 0, c->info, sizeof *c->info);
-	look_for(&stacks[0], h->regs[CR_RSP]);
+	look_for(&stacks[0], h->regs[CR_RSP], c->over_end);
 	bool lost = !readable((const void *)(uintptr_t)h->regs[CR_RSP], 8); /* the frame pointer may still be good */
-	look_for(&stacks[1], c->under ? c->under : lost ? h->regs[CR_RBP] : 0);
+	look_for(&stacks[1], c->under ? c->under : lost ? h->regs[CR_RBP] : 0, 0);
 	uint64_t ip = h->regs[CR_RIP];
 	crash_put_memory(CRASH_SEC_CODE, h->tid, ip - 64, ip + 64);
 }
@@ -474,7 +476,7 @@ static bool overflowed(const struct crash_head *h)
 static void put_far_end(const struct stack *s)
 {
 	uint64_t seen = below(s->sp) + CRASH_STACK;
-	if (s->hi <= seen)
+	if (s->end || s->hi <= seen)
 		return;
 	uint64_t from = s->hi - CRASH_FAR;
 	crash_put_memory(CRASH_SEC_STACK, crash_file.head.tid, from > seen ? from : seen, s->hi);

@@ -137,7 +137,7 @@ def in_time(reports, build, more):
 
 
 # gdb 13 takes only lines that are marked as statements: for the call in parse_order.cold it names a destructor of libstdc++
-# that was inlined before it, where ours is the line of the throw.
+# that was inlined before it, where ours is the line of the throw; for the call of __stack_chk_fail the line before the brace.
 THROW = dict(exe="crash_cxx", why={"o2": "lines"})
 CXX = dict(exe="crash_cxx")
 DL = dict(exe="crash_dl", lib="crash_lib.c")
@@ -167,6 +167,8 @@ SCENARIOS = {
                                    look=both_of(title("break_top"), says(message=r"malloc\(\): corrupted top size"), threads(2), in_time)),
     "heap_all": Scenario(15, (SEGV, MAPERR, "0x0"), frames=CHAIN, look=in_time),
     "smash": Scenario(16, (SEGV, None), frames=(), look=smashed, live=False),
+    "watched": Scenario(16, (ABRT, TKILL), frames=("__stack_chk_fail", "watched"), why={"o2": "lines"}, look=both_of(
+        title("watched"), says(message=r"\*\*\* stack smashing detected \*\*\*: terminated"))),
     "sp16": Scenario(17, (SEGV, MAPERR), look=one_frame),
     "fpe": Scenario(18, (FPE, 1), frames=("main",), look=says(message="Integer divide by zero at 0x", description="Integer divide by zero")),
     "ud2": Scenario(19, (ILL, 2), frames=("main",), look=says(message="Illegal operand at 0x")),
@@ -180,6 +182,7 @@ SCENARIOS = {
     "crowd": Scenario(24, (SEGV, MAPERR, "0x0"), frames=("c", "b", "a", "crowd"), look=threads(8)),
     "in_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=through_handler("raise", "main")),
     "in_alt_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=through_handler("raise", "main")),
+    "deep_alt_handler": Scenario(26, (SEGV, MAPERR, "0x0"), look=both_of(through_handler("raise", "dive", "diver"), on_thread())),
     "iterate_other": Scenario(27, (SEGV, MAPERR, "0x0"), frames=CHAIN, look=in_time),
     "iterate": Scenario(28, (SEGV, MAPERR, "0x0"), frames=("c", "b", "a", "iterate", "dl_iterate_phdr", "main")),
     "dlopen": Scenario(28, (SEGV, MAPERR, "0x0"), args=["called"], env={"CRASH_LIB": "begin"}, **DL,
@@ -209,7 +212,9 @@ SCENARIOS = {
     "resethand": Scenario(34, (SEGV, MAPERR, "0x0"), frames=CHAIN),
     "ignore_sent": Scenario(34), "ignore_fault": Scenario(34), "ignore_exec": Scenario(34),
     "onstack_overflow": Scenario(34, (SEGV, None), frames=("deeper", "main")),
-    "jump_loop": Scenario(35), "jump_overflow": Scenario(35),
+    "jump_loop": Scenario(35, look=in_time), "jump_overflow": Scenario(35, look=in_time),
+    "backtrace": Scenario(34, (SEGV, MAPERR, "0x0"), exe="crash_unwinds", frames=("fault", "outer", "main")),
+    "libunwind": Scenario(34, (SEGV, MAPERR, "0x0"), exe="crash_unwinds", frames=("fault", "outer", "main")),
     "throw": Scenario(40, (ABRT, TKILL), **THROW, frames=("std::terminate", "__cxa_throw", "shop::parse_order", "shop::handle", "main"),
                       look=title("shop::parse_order", "crash_cxx", "crash_cxx.cc")),
     "rethrow": Scenario(40, (ABRT, TKILL), **CXX, frames=("std::terminate", "__cxa_rethrow", "rethrow", "main"),
@@ -223,12 +228,17 @@ SCENARIOS = {
     "timeout": Scenario(43, (SEGV, MAPERR, "0x0"), args=["null"], wrap=[shutil.which("timeout") or "timeout", "20"], frames=CHAIN),
     "env": Scenario(43, (SEGV, MAPERR, "0x0"), args=["null"], wrap=[shutil.which("env") or "env"], frames=CHAIN),
     "shell": Scenario(43, (SEGV, MAPERR, "0x0"), args=["null"], wrap=["/bin/sh", "-c", '"$@" 2>/dev/null; exit $?', "sh"], frames=CHAIN),
+    "oom": Scenario(44, (SEGV, MAPERR, "0x0"), frames=("run_out", "main")),
     "as": Scenario(44, (SEGV, MAPERR, "0x0"), frames=CHAIN, flush=True),
     "closed_std": Scenario(45, (SEGV, MAPERR, "0x0"), frames=CHAIN),
     "cwd_gone": Scenario(45, (SEGV, MAPERR, "0x0"), frames=CHAIN),
     "full_fds": Scenario(45, (SEGV, MAPERR, "0x0"), frames=CHAIN),
     "small_altstack": Scenario(48, (SEGV, MAPERR), frames=("deeper", "main"), look=overflow),
 }
+
+
+if not os.path.exists(UNWIND):
+    del SCENARIOS["libunwind"]
 
 
 def wanted(names):

@@ -32,6 +32,7 @@ BUILDS = {"o0": ["-O0", "-g"], "o2": ["-O2", "-g", "-fomit-frame-pointer"], "str
 SEGV, BUS, ILL, FPE, ABRT, TRAP, SYS = 11, 7, 4, 8, 6, 5, 31
 MAPERR, ACCERR, KERNEL, TKILL, USER = 1, 2, 128, -6, 0
 SIGNAL = "<signal handler called>"
+UNWIND = "/usr/lib/x86_64-linux-gnu/libunwind.so.8"
 FOLD, CYCLE = 8, 8                                          # as report_app.c folds
 
 
@@ -40,7 +41,7 @@ FOLD, CYCLE = 8, 8                                          # as report_app.c fo
 def built(dir, build, source, *more, name=None):
     out = os.path.join(dir, name or os.path.splitext(source)[0])
     cc = "g++" if source.endswith(".cc") else "gcc"
-    argv = [needs(cc), *BUILDS[build], "-w", "-pthread", "-o", out, os.path.join(HOSTS, source), *more]
+    argv = [needs(cc), *BUILDS[build], "-w", "-pthread", "-fstack-protector-explicit", "-o", out, os.path.join(HOSTS, source), *more]
     r = subprocess.run(argv, capture_output=True, text=True)
     check(r.returncode == 0, "%s: %s" % (" ".join(argv), r.stderr[-500:]))
     return out
@@ -264,7 +265,8 @@ class Bench:
                                             "-Wl,-rpath," + at, name=name)
                 else:
                     source = name + (".cc" if os.path.exists(os.path.join(HOSTS, name + ".cc")) else ".c")
-                    self.exes[name] = built(at, self.build, source)
+                    link = ["-Wl,--no-as-needed", UNWIND] if name == "crash_unwinds" and os.path.exists(UNWIND) else []
+                    self.exes[name] = built(at, self.build, source, *link)
             return self.exes[name]
 
     def _lib(self, source):
@@ -321,6 +323,9 @@ class Bench:
             told = {i["uuid"][:8]: i for i in items}
             equal(sorted(told), sorted(ids), "reports kept and sent")
             reports = [Report(told[i], shown[i], name) for i in ids]
+            if len(s.want) > 1:         # in the table's order
+                order = [w[:2] for w in s.want]
+                reports.sort(key=lambda r: order.index((r.custom["signal"], r.custom["si_code"])))
             files = {f: open(os.path.join(box.dir, f), "rb").read() for f in os.listdir(box.dir)
                      if os.path.isfile(os.path.join(box.dir, f)) and not f.startswith(("core", "kept"))}
             leftover = [f for f in os.listdir(box.runtime) if f.endswith((".crash", ".taken"))]

@@ -85,7 +85,7 @@ def alone(box):
 def program(box, build):
     exe = box.path("bin", "crash_c")
     os.makedirs(os.path.dirname(exe), exist_ok=True)
-    subprocess.run(["gcc", *BUILDS[build], "-w", "-pthread", "-o", exe, os.path.join(ROOT, "tests", "hosts", "crash_c.c")],
+    subprocess.run(["gcc", *BUILDS[build], "-w", "-pthread", "-fstack-protector-explicit", "-o", exe, os.path.join(ROOT, "tests", "hosts", "crash_c.c")],
                    check=True)
     return exe
 
@@ -121,10 +121,10 @@ def ends_as_without_us_and_is_captured(build):
 
 
 @test
-def eight_threads_at_once_50_times():
+def eight_threads_at_once_100_times():
     with Sandbox() as box:
         env, exe = alone(box), program(box, "O2")
-        for i in range(50):
+        for i in range(100):
             for p in glob.glob(box.runtime + "/*"):
                 os.unlink(p)
             r = box.run([exe, "crowd" if i % 2 else "mixed"], env=env, timeout=10)

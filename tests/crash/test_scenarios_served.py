@@ -31,6 +31,8 @@ SCENARIOS = {
     "in_curl": Scenario(47, (SEGV, MAPERR, "0x0"), args=["fault"], **FAULT, box=hanging, look=in_time),
     "no_arena": Scenario(25, (SEGV, MAPERR, "0x0"), **{**FAULT, "extra": 0}, partial=True, look=in_time),
     "ours_faults": Scenario(47, (SEGV, ACCERR), **SERVED, warns=True, look=both_of(ours_told, in_time)),
+    "ours_then_fault": Scenario(47, (SEGV, MAPERR, "0x0"), (SEGV, ACCERR), n=2, **{**SERVED, "extra": 0}, warns=True, look=in_time),
+    "waits": Scenario(47, **SERVED),
     "killed": Scenario(49, **SERVED),
 }
 bench = Bench("o2", SCENARIOS)

@@ -1,4 +1,4 @@
-/* flags: -w */
+/* flags: -w -fstack-protector-explicit */
 /* Crashes of plain C programs, by name: crash_c NAME. What they print is the same in every run. */
 #define _GNU_SOURCE
 #include <assert.h>
@@ -23,8 +23,10 @@
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
-#define STAYS __asm__ volatile("" ::: "memory")
-#define HIDE(p) __asm__ volatile("" : "+r"(p)::"memory") /* what it points to is not the compiler's to know */
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
+#define HIDE(p) __asm__ volatile("" \
+	                             : "+r"(p)::"memory") /* what it points to is not the compiler's to know */
 static volatile int zero;
 static int *volatile null;
 static pthread_barrier_t bar;
@@ -86,6 +88,41 @@ static void *crowd(void *p)
 	return p;
 }
 
+/* In pages; the kernel counts in batches. */
+static long resident(void)
+{
+	char b[64] = "";
+	long size = 0, n = 0;
+	int fd = open("/proc/self/statm", O_RDONLY);
+	if (read(fd, b, sizeof b - 1) > 0)
+		sscanf(b, "%ld %ld", &size, &n);
+	close(fd);
+	return n;
+}
+
+/* One byte too many, where the compiler watches. */
+KEEP __attribute__((stack_protect)) static void watched(int n)
+{
+	volatile char here[16];
+	for (int i = 0; i < n; i++)
+		here[i + zero] = 'A';
+	STAYS;
+}
+
+/* Memory runs out: what a program does that does not look. */
+KEEP static void run_out(void)
+{
+	struct rlimit rl = {256 << 20, 256 << 20};
+	int *p;
+	setrlimit(RLIMIT_AS, &rl);
+	do {
+		p = malloc(1 << 20);
+		HIDE(p);
+	} while (p);
+	*p = 1;
+	STAYS;
+}
+
 /* Double free, in a function that stays. */
 KEEP static void twice(void *p, void *between)
 {
@@ -107,6 +144,25 @@ KEEP static void break_top(void)
 		p = malloc(5000);
 		HIDE(p);
 	}
+}
+
+/* Deep in its stack, a signal is handled on another one. */
+KEEP static int dive(int n)
+{
+	volatile char room[1000];
+	room[n % 1000] = 1;
+	if (n == 0)
+		raise(SIGUSR1);
+	int r = n ? dive(n - 1) + room[n % 1000] : 0;
+	STAYS;
+	return r;
+}
+static void *diver(void *alt)
+{
+	stack_t ss = {.ss_sp = alt, .ss_size = 65536};
+	sigaltstack(&ss, NULL);
+	dive(600);
+	return alt;
 }
 
 static void join(void *(*f)(void *), void *arg)
@@ -255,7 +311,8 @@ static int act(const char *name)
 		((void (*)(void))(0x8000000000000000 + (unsigned)zero))();
 	else if (IS("jump_stack")) {
 		char code[16] = {(char)0xc3};
-		__asm__ volatile("call *%0" ::"r"(code) : "memory");
+		__asm__ volatile("call *%0" ::"r"(code)
+		                 : "memory");
 	} else if (IS("thread"))
 		join(thread_a, NULL);
 	else if (IS("abort"))
@@ -281,12 +338,18 @@ static int act(const char *name)
 		HIDE(first);
 		a();
 	} else if (IS("smash")) {
-		volatile char here[16];
-		for (int i = 0; i < 4096; i++)
+		volatile char here[16]; /* up to the environment's strings, argv among it */
+		long all = environ[0] - here;
+		for (long i = 0; i < all; i++)
 			here[i + zero] = 'A';
 		a();
-	} else if (IS("sp16"))
-		__asm__ volatile("mov $0x10, %%rsp; push %%rax" ::: "memory");
+	} else if (IS("watched"))
+		watched(26);
+	else if (IS("oom"))
+		run_out();
+	else if (IS("sp16"))
+		__asm__ volatile("mov $0x10, %%rsp; push %%rax" ::
+		                     : "memory");
 	else if (IS("fpe"))
 		zero = 1000 / zero;
 	else if (IS("ud2"))
@@ -329,6 +392,11 @@ static int act(const char *name)
 		sa.sa_flags = SA_ONSTACK;
 		sigaction(SIGUSR1, &sa, NULL);
 		raise(SIGUSR1);
+	} else if (IS("deep_alt_handler")) { /* the alternate stack lies above the thread's */
+		sa.sa_handler = crash_in_handler;
+		sa.sa_flags = SA_ONSTACK;
+		sigaction(SIGUSR1, &sa, NULL);
+		join(diver, mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	} else if (IS("iterate"))
 		dl_iterate_phdr(iterate, NULL);
 	else if (IS("iterate_other")) { /* another thread sits in the loader's lock */
@@ -402,10 +470,11 @@ static int act(const char *name)
 		execl("/bin/grep", "grep", "SigIgn", "/proc/self/status", NULL);
 	} else if (IS("jump_loop")) {
 		signal(SIGSEGV, jump);
+		long before = resident();
 		for (volatile int i = 0; i < 1000; i++)
 			if (!sigsetjmp(jb, 1))
 				a();
-		say("recovered\n");
+		say(resident() - before > 512 ? "grew\n" : "recovered\n");
 	} else if (IS("jump_overflow")) {
 		static char alt[65536];
 		stack_t ss = {.ss_sp = alt, .ss_size = sizeof alt};

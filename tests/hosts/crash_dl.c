@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
-#define STAYS __asm__ volatile("" ::: "memory")
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
 
 KEEP static void *load(const char *path)
 {

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAYS __asm__ volatile("" ::: "memory")
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
 static int *volatile null;
 
 __attribute__((noinline, visibility("default"))) void lib_fault(void)

@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
-#define STAYS __asm__ volatile("" ::: "memory")
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
 static int *volatile null;
 static struct sockaddr_in at = {.sin_family = AF_INET};
 
@@ -182,11 +183,13 @@ static int open_memory(void *p, size_t n)
 KEEP static void break_top(void)
 {
 	char *p = malloc(1000);
-	__asm__ volatile("" : "+r"(p)::"memory");
+	__asm__ volatile(""
+	                 : "+r"(p)::"memory");
 	memset(p, 0xff, 1100);
 	for (int i = 0; i < 100; i++) {
 		p = malloc(5000);
-		__asm__ volatile("" : "+r"(p)::"memory");
+		__asm__ volatile(""
+		                 : "+r"(p)::"memory");
 	}
 }
 
@@ -196,7 +199,12 @@ int main(int argc, char **argv)
 	int s = socket(AF_INET, SOCK_STREAM, 0);
 	socklen_t n = sizeof at;
 	pthread_t t;
+	sigset_t fpe;
 	alarm(30);
+	sigemptyset(&fpe);
+	sigaddset(&fpe, SIGFPE);
+	if (strcmp(name, "waits") == 0) /* in all threads: who sends it finds nobody but sigwaitinfo */
+		pthread_sigmask(SIG_BLOCK, &fpe, NULL);
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (bind(s, (struct sockaddr *)&at, n) != 0 || listen(s, 8) != 0 || getsockname(s, (struct sockaddr *)&at, &n) != 0)
 		return 95;
@@ -218,7 +226,7 @@ int main(int argc, char **argv)
 		fault();
 	} else if (strcmp(name, "killed") == 0)
 		kill(getpid(), SIGKILL);
-	else if (strcmp(name, "ours_faults") == 0) {
+	else if (strncmp(name, "ours_", 5) == 0) {
 		wait_for(is_idle);
 		take_away("libremora-export.so", "rw-p", close_memory);
 		ask();
@@ -226,6 +234,20 @@ int main(int argc, char **argv)
 		take_away("libremora-export.so", "---p", open_memory);
 		ask();
 		puts("lives");
+		fflush(stdout);
+		if (strcmp(name, "ours_then_fault") == 0)
+			fault();
+	} else if (strcmp(name, "waits") == 0) {
+		siginfo_t info;
+		wait_for(is_idle);
+		kill(getpid(), SIGFPE);
+		usleep(20000);
+		printf("signal %d, ", sigwaitinfo(&fpe, &info));
+		printf("code %d, from me %d\n", info.si_code, info.si_pid == getpid());
+		sigqueue(getpid(), SIGFPE, (union sigval){.sival_int = 7});
+		usleep(20000);
+		printf("signal %d, ", sigwaitinfo(&fpe, &info));
+		printf("code %d, value %d\n", info.si_code, info.si_value.sival_int);
 		fflush(stdout);
 	} else
 		return 97;
