@@ -360,4 +360,5 @@ void crash_deliver(void)
 		crash_lost(crash_file.head.signo, "it has no file in the runtime directory, and neither exporter nor helper could take it");
 	if (own && crash_export.done)
 		wait_until(flushed, a, spans, true);
+	crash_place_end();
 }
