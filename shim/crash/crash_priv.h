@@ -127,6 +127,7 @@ bool crash_place_nameless(bool limited); /* limited: no file of any kind may gro
 size_t crash_place_write(const void *p, size_t n, uint64_t at);
 bool crash_place_move(void); /* the file system is full: elsewhere with what is written */
 void crash_place_raise_nofile(void);
+void crash_place_end(void); /* all is done */
 void crash_lost(int sig, const char *why); /* counted and said */
 /* The id of the ELF file whose beginning is mapped at lo; false: it has none. */
 bool crash_build_id(uint64_t lo, uint64_t hi, struct crash_build_id *out);

@@ -394,4 +394,5 @@ void crash_deliver(void)
 	end_spans(own);
 	if (own && crash_export.done)
 		wait_until(flushed, a, sooner(end, mono_ns() + SPANS_NS), true);
+	crash_place_end();
 }

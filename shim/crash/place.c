@@ -87,14 +87,28 @@ bool crash_place_move(void)
 	return true;
 }
 
+static struct rlimit nofile;
+static bool raised;
+
 /* No number is free because the limit says so: if it may be raised, it is. */
 void crash_place_raise_nofile(void)
 {
-	struct rlimit rl;
-	if (sys6(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&rl, 0, 0) != 0 || rl.rlim_cur == rl.rlim_max)
+	if (sys6(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&nofile, 0, 0) != 0 || nofile.rlim_cur == nofile.rlim_max)
 		return;
-	rl.rlim_cur = rl.rlim_max;
-	sys6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&rl, 0, 0, 0);
+	struct rlimit more = {nofile.rlim_max, nofile.rlim_max};
+	raised = sys6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&more, 0, 0, 0) == 0;
+}
+
+/* The process may live on: a child of a vfork has captured in its memory, or our own thread has crashed. */
+void crash_place_end(void)
+{
+	struct crash_file *f = &crash_file;
+	if (raised)
+		sys6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&nofile, 0, 0, 0);
+	raised = false;
+	if (f->mem)
+		sys_unmap(f->mem, f->limit);
+	f->mem = NULL;
 }
 
 /* Nobody will ever see it: so at least this. */

@@ -125,14 +125,43 @@ def the_wait_is_as_long_as_said():
 
 
 @test
+def no_wait_at_all():
+    with Sandbox() as box:
+        with Cell(Place(box), True, REMORA_CRASH_WAIT_MS="0") as cell:
+            cell.rollbar.script = [Reply(delay=2)]
+            end, took = cell.crash("none", "plain")
+            equal(end, SEGV, "signal")
+            check(took < 1, "took %.2f s" % took)
+            cell.one_item()
+
+
+@test
+def many_find_the_same_files():
+    """What five crashes left, six flushes at once send, each once; who has other settings says so and sends nothing."""
+    with Sandbox() as box, concurrent.futures.ThreadPoolExecutor(6) as pool:
+        with Cell(Place(box), False) as cell:
+            for i in range(5):
+                equal(cell.crash("none", "plain")[0], SEGV, "signal")
+            r = cell.run([LAUNCHER, "flush"], env={"LD_PRELOAD": None, "ROLLBAR_ENDPOINT": "http://127.0.0.1:1/api/1/item/"})
+            check(b"5 crash files" in r.out, "flush with other settings says %r" % r)
+            equal((len(cell.files()), cell.rollbar.posts), (5, []), "files and posts")
+            list(pool.map(lambda i: cell.flush(), range(6)))
+            eventually(lambda: not cell.files(), "no crash file is left")
+            equal((len(cell.rollbar.items), len(cell.rollbar.posts)), (5, 5), "items and posts")
+            cell.rollbar.check()
+
+
+@test
 def the_exporter_is_stopped():
     """It lives, and does not answer: the helper is not far."""
     with Sandbox() as box:
         place = Place(box)
         with Cell(place) as cell:
             p = subprocess.Popen([place.exe, "none", "stopped", place.plugin], env=cell.env(), cwd=cell.dir,
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
             try:
+                cell.exports(p)
+                p.stdin = None
                 said = int(p.stdout.readline().split()[1]) / 1e9
                 item, = cell.rollbar.wait(1, 5)
                 took = time.monotonic() - said
@@ -155,10 +184,14 @@ class Tree(Cell):
                 shutil.copy(os.path.join(BUILD, name), os.path.dirname(self.lib))
 
     def tree(self, crashing, serving, parent, rc=0):
-        r = self.run([self.exe, str(crashing), str(serving), parent])
-        equal(r.rc, rc, "status of the parent: %r" % r)
+        p = subprocess.Popen([self.exe, str(crashing), str(serving), parent], env=self.env(), cwd=self.dir, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, start_new_session=True)
+        self.exports(p, parent != "plain")
+        p.stdin = None
+        out = p.communicate(timeout=30)[0]
+        equal(p.returncode, rc, "status of the parent: %r" % out)
         if rc == 0:
-            equal(r.out, b"died %d lived %d other 0\n" % (crashing, serving), "children")
+            equal(out, b"died %d lived %d other 0\n" % (crashing, serving), "children")
 
     def items(self, n, again=False):
         """n, each its own; again: one may have been posted twice."""

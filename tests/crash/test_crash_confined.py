@@ -71,13 +71,15 @@ def run(cell, place, what, script, traced, more=None):
     mine = ["%s=%s" % kv for kv in env.items() if kv[0] not in os.environ or os.environ[kv[0]] != kv[1]]
     jail = os.path.join(cell.dir, "jail")
     os.makedirs(jail, exist_ok=True)
-    start = time.monotonic()
     p = subprocess.Popen(["/bin/sh", "-ec", script or "exec \"$@\"", "sh", "/usr/bin/env", *mine, place.exe, what, jail],
                          env={"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "RUNTIME": cell.runtime, "BIN": place.bin,
                               "HELPER": LAUNCHER},
-                         cwd=cell.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         cwd=cell.dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                          start_new_session=True)
     try:
+        cell.exports(p, traced and ":" in what)
+        start = time.monotonic()
+        p.stdin = None
         out, err = p.communicate(timeout=30)
     except subprocess.TimeoutExpired:
         os.killpg(p.pid, signal.SIGKILL)

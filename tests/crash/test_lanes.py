@@ -67,17 +67,24 @@ class Cell(Sandbox):
     def files(self):
         return sorted(glob.glob(self.runtime + "/*.crash") + glob.glob(self.runtime + "/*.taken"))
 
+    def exports(self, p, wanted=True):
+        """The exporter of the program is at work: it has sent a span."""
+        if wanted:
+            self.recv.wait(1)
+        p.stdin.close()
+
     def crash(self, lock, mode, env=None):
         """Returns the signal and the seconds between the crash and the end."""
         p = subprocess.Popen([self.place.exe, lock, mode, self.place.plugin], env=self.env(**(env or {})), cwd=self.dir,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         try:
+            self.exports(p, mode != "plain")
             rc = p.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(p.pid, signal.SIGKILL)
-            raise AssertionError("hangs: %r" % (p.communicate(),))
+            raise AssertionError("hangs: %r" % ((p.stdout.read(), p.stderr.read()),))
         end = time.monotonic()
-        out, self.err = p.communicate(timeout=10)
+        out, self.err = p.stdout.read(), p.stderr.read()
         said = {k: int(v) for k, v in (l.split() for l in out.decode().splitlines() if l.count(" ") == 1)}
         if mode == "fork":
             equal(rc, 0, "status of the parent (%r)" % out)

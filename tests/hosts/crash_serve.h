@@ -1,5 +1,4 @@
 /* A request of a program's own, so that it is one that exports. */
-#include <dirent.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,24 +18,7 @@ static int listener(void)
 	return l;
 }
 
-static int has_exporter(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int found = 0;
-	for (struct dirent *e; (e = readdir(d)) && !found;) {
-		char path[300], name[32] = "";
-		snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-		FILE *f = fopen(path, "r");
-		if (f) {
-			found = fgets(name, sizeof name, f) && strcmp(name, "remora\n") == 0;
-			fclose(f);
-		}
-	}
-	closedir(d);
-	return found;
-}
-
-/* One request of our own; both ends stay open. exports: wait until this process has an exporter, under remora. */
+/* One request of our own; both ends stay open. exports: stdin ends when its spans have arrived. */
 static void serve(int l, int exports)
 {
 	struct sockaddr_in at;
@@ -49,7 +31,6 @@ static void serve(int l, int exports)
 	int s = accept(l, NULL, NULL);
 	if (recv(s, buf, sizeof buf, 0) <= 0 || send(s, ANSWER, sizeof ANSWER - 1, 0) < 0 || recv(c, buf, sizeof buf, 0) <= 0)
 		_exit(95);
-	if (exports && getenv("LD_PRELOAD"))
-		for (int i = 0; i < 1000 && !has_exporter(); i++)
-			usleep(10000);
+	while (exports && read(0, buf, sizeof buf) > 0)
+		;
 }
