@@ -202,7 +202,8 @@ void crash_threads_save(uint64_t end_ns)
 		crash_put(CRASH_SEC_THREAD, t.tid, 0, &t, sizeof t);
 		if (t.flags & 1) {
 			uint64_t sp = (t.regs[CR_RSP] - RED_ZONE) & ~(uint64_t)7;
-			crash_put_memory(CRASH_SEC_STACK, t.tid, sp, sp + each);
+			/* A hole is its end: behind the guard lies the next one's, whose untouched pages would all be made for us. */
+			crash_put(CRASH_SEC_STACK, t.tid, sp, (const void *)(uintptr_t)sp, each);
 		}
 		if (mono_ns() > end_ns) {
 			crash_file.head.flags |= CRASH_NO_TIME;
