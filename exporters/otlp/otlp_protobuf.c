@@ -199,6 +199,7 @@ bool otlp_protobuf(struct buf *b, const struct batch *batch)
 	for (uint32_t i = 0; i < g.n; i++) {
 		const struct otlp_group *of = &g.group[i];
 		size_t before = b->n, guess = (size_t)of->n * SPAN_GUESS;
+		buf_reserve(b, guess + 4000); /* or it is copied again and again as it grows */
 		struct pb_open resource_spans = pb_open(b, REQUEST_RESOURCE_SPANS, guess + 1000);
 		put_resource(b, of->resource);
 		struct pb_open scope_spans = pb_open(b, RESOURCE_SPANS_SCOPE_SPANS, guess);

@@ -69,8 +69,15 @@ static inline char *pb_copy(char *p, const char *s, size_t n)
 	} else if (n - 8 < 8) {
 		memcpy(p, s, 8);
 		memcpy(p + n - 8, s + n - 8, 8);
-	} else {
+	} else if (n > 32) {
 		memcpy(p, s, n);
+	} else if (n >= 4) {
+		memcpy(p, s, 4);
+		memcpy(p + n - 4, s + n - 4, 4);
+	} else if (n) {
+		p[0] = s[0];
+		p[n / 2] = s[n / 2];
+		p[n - 1] = s[n - 1];
 	}
 	return p + n;
 }

@@ -10,6 +10,7 @@
 #include "span/process.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #define ALL_STACKS (8u << 20)
 #define RED_ZONE 128
@@ -18,6 +19,7 @@ static struct parked {
 	_Atomic int tid; /* 0 = free */
 	_Atomic uint32_t here;
 	uint64_t regs[CR_REGS];
+	char comm[16];
 } threads[CRASH_THREADS_MAX];
 static _Atomic uint32_t arrived;
 static uint64_t until; /* CLOCK_MONOTONIC: the process should be dead long before */
@@ -30,6 +32,7 @@ static void park(int sig, siginfo_t *info, void *uc_)
 	if (info->si_code != SI_QUEUE || info_pid(info) != process.pid || i >= CRASH_THREADS_MAX || threads[i].tid != sys_gettid())
 		return;
 	crash_regs(threads[i].regs, uc->uc_mcontext.gregs);
+	sys3(SYS_prctl, PR_GET_NAME, threads[i].comm, 0);
 	atomic_store(&threads[i].here, 1);
 	atomic_fetch_add(&arrived, 1);
 	sys_futex_wake(&arrived, 1);
@@ -48,6 +51,7 @@ void crash_thread_waits(int sig, const ucontext_t *uc)
 		if (threads[i].tid != tid && !atomic_compare_exchange_strong(&threads[i].tid, &none, tid))
 			continue;
 		crash_regs(threads[i].regs, uc->uc_mcontext.gregs);
+		sys3(SYS_prctl, PR_GET_NAME, threads[i].comm, 0);
 		atomic_store(&threads[i].here, 1);
 		atomic_fetch_add(&arrived, 1);
 		sys_futex_wake(&arrived, 1);
@@ -195,14 +199,17 @@ void crash_threads_save(uint64_t end_ns)
 		if (threads[i].here) {
 			t.flags = 1;
 			memcpy(t.regs, threads[i].regs, sizeof t.regs);
+			memcpy(t.comm, threads[i].comm, sizeof t.comm); /* it has asked itself: a file of /proc takes longer */
+		} else {
+			long len = read_task(t.tid, "/comm", t.comm, sizeof t.comm);
+			if (len > 0 && t.comm[len - 1] == '\n')
+				t.comm[len - 1] = 0;
 		}
-		long len = read_task(t.tid, "/comm", t.comm, sizeof t.comm);
-		if (len > 0 && t.comm[len - 1] == '\n')
-			t.comm[len - 1] = 0;
 		crash_put(CRASH_SEC_THREAD, t.tid, 0, &t, sizeof t);
 		if (t.flags & 1) {
 			uint64_t sp = (t.regs[CR_RSP] - RED_ZONE) & ~(uint64_t)7;
-			crash_put_memory(CRASH_SEC_STACK, t.tid, sp, sp + each);
+			/* A hole is its end: behind the guard lies the next one's, whose untouched pages would all be made for us. */
+			crash_put(CRASH_SEC_STACK, t.tid, sp, (const void *)(uintptr_t)sp, each);
 		}
 		if (mono_ns() > end_ns) {
 			crash_file.head.flags |= CRASH_NO_TIME;
