@@ -2,7 +2,7 @@
  * A record as a segment or subsegment document. Names come from span_attrs.c, so that X-Ray and OTLP tell the same;
  * what has no place of its own in a document stands in its metadata, or in its annotations where that is wished.
  */
-#include "exporters/span_url.h"
+#include "exporters/span_aws.h"
 #include "exporters/xray/xray.h"
 #include "exporters/xray/xray_json.h"
 #include "proto/http1.h"
@@ -71,6 +71,8 @@ static bool is_placed(const char *key)
 	static const char *const placed[] = {
 		"http.request.method", "http.response.status_code", "http.response.body.size", "url.full", "url.path", "url.scheme",
 		"server.address", "client.address", "user_agent.original", "enduser.id", "user.id",
+		"rpc.system", "rpc.method", "cloud.region", "aws.request_id", "aws.dynamodb.table_names", "aws.sqs.queue.url",
+		"aws.s3.bucket", "aws.sns.topic.arn", "faas.invoked_name",
 	};
 	for (size_t i = 0; i < sizeof placed / sizeof *placed; i++)
 		if (strcmp(key, placed[i]) == 0)
@@ -434,6 +436,23 @@ static void put_sdk(struct doc *d)
 	j_close(&d->j, '}');
 }
 
+static void put_aws_call(struct doc *d)
+{
+	static const char *const fields[][2] = {
+		{"operation", "rpc.method"}, {"region", "cloud.region"}, {"request_id", "aws.request_id"},
+		{"queue_url", "aws.sqs.queue.url"}, {"bucket_name", "aws.s3.bucket"}, {"topic_arn", "aws.sns.topic.arn"},
+		{"function_name", "faas.invoked_name"},
+	};
+	const struct attr *tables = find(d->s->attrs->attrs, d->s->attrs->n, "aws.dynamodb.table_names");
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+		struct slice s = span_text(d, fields[i][1]);
+		if (s.n)
+			j_text(&d->j, fields[i][0], s);
+	}
+	if (tables)
+		j_text(&d->j, "table_name", (struct slice){tables->str, (uint32_t)strlen(tables->str)});
+}
+
 static void put_aws(struct doc *d)
 {
 	static const char *const ec2[] = {"instance_id", "host.id", "instance_size", "host.type", "ami_id", "host.image.id",
@@ -530,17 +549,21 @@ static void subsegment(struct doc *d)
 	if (is_local_root(d->s))
 		root_id(r, parent);
 	j_text(&d->j, "type", SLICE("subsegment"));
-	put_name(d, host.n ? host : (struct slice){d->s->attrs->name, d->s->attrs->name_len});
+	struct span_aws call;
+	bool aws = span_aws_read(d->s->view, &call);
+	put_name(d, aws ? call.service : host.n ? host : (struct slice){d->s->attrs->name, d->s->attrs->name_len});
 	j_id(&d->j, "id", r->span_id);
 	put_trace_id(d);
 	j_id(&d->j, "parent_id", parent);
 	put_times(d);
-	j_text(&d->j, "namespace", SLICE("remote"));
+	j_text(&d->j, "namespace", aws ? SLICE("aws") : SLICE("remote"));
 	put_http(d);
 	put_flags(d);
 	put_cause(d);
 	put_annotations(d, false);
 	j_open(&d->j, "aws", '{');
+	if (aws)
+		put_aws_call(d);
 	put_sdk(d);
 	j_close(&d->j, '}');
 	put_metadata(d, false);

@@ -58,6 +58,9 @@ enum rec_tag { /* of the strings */
 	REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
 	REC_ROUTE,
 	REC_TEXT, /* rec_view's name for the bytes of a SPAN_TEXT */
+	REC_AWS,      /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */
+	REC_AWS_MORE, /* what its body told, in the same form */
+	REC_AWS_ID,   /* the request id of its answer */
 	REC_TAG_MAX,
 };
 
