@@ -21,11 +21,11 @@ enum { /* of OTLP, as span_attrs.h has them */
 };
 
 enum room { /* what a document is short of */
-	ROOM_ALL,
-	ROOM_NO_METADATA,
-	ROOM_FEW_FRAMES,
-	ROOM_NO_ANNOTATIONS,
-	ROOM_NONE,
+	        ROOM_ALL,
+	        ROOM_NO_METADATA,
+	        ROOM_FEW_FRAMES,
+	        ROOM_NO_ANNOTATIONS,
+	        ROOM_NONE,
 };
 
 struct doc {
@@ -69,10 +69,26 @@ static struct slice resource_text(const struct doc *d, const char *key)
 static bool is_placed(const char *key)
 {
 	static const char *const placed[] = {
-		"http.request.method", "http.response.status_code", "http.response.body.size", "url.full", "url.path", "url.scheme",
-		"server.address", "client.address", "user_agent.original", "enduser.id", "user.id",
-		"rpc.system", "rpc.method", "cloud.region", "aws.request_id", "aws.dynamodb.table_names", "aws.sqs.queue.url",
-		"aws.s3.bucket", "aws.sns.topic.arn", "faas.invoked_name",
+		"http.request.method",
+		"http.response.status_code",
+		"http.response.body.size",
+		"url.full",
+		"url.path",
+		"url.scheme",
+		"server.address",
+		"client.address",
+		"user_agent.original",
+		"enduser.id",
+		"user.id",
+		"rpc.system",
+		"rpc.method",
+		"cloud.region",
+		"aws.request_id",
+		"aws.dynamodb.table_names",
+		"aws.sqs.queue.url",
+		"aws.s3.bucket",
+		"aws.sns.topic.arn",
+		"faas.invoked_name",
 	};
 	for (size_t i = 0; i < sizeof placed / sizeof *placed; i++)
 		if (strcmp(key, placed[i]) == 0)
@@ -439,8 +455,12 @@ static void put_sdk(struct doc *d)
 static void put_aws_call(struct doc *d)
 {
 	static const char *const fields[][2] = {
-		{"operation", "rpc.method"}, {"region", "cloud.region"}, {"request_id", "aws.request_id"},
-		{"queue_url", "aws.sqs.queue.url"}, {"bucket_name", "aws.s3.bucket"}, {"topic_arn", "aws.sns.topic.arn"},
+		{"operation", "rpc.method"},
+		{"region", "cloud.region"},
+		{"request_id", "aws.request_id"},
+		{"queue_url", "aws.sqs.queue.url"},
+		{"bucket_name", "aws.s3.bucket"},
+		{"topic_arn", "aws.sns.topic.arn"},
 		{"function_name", "faas.invoked_name"},
 	};
 	const struct attr *tables = find(d->s->attrs->attrs, d->s->attrs->n, "aws.dynamodb.table_names");
@@ -551,7 +571,8 @@ static void subsegment(struct doc *d)
 	j_text(&d->j, "type", SLICE("subsegment"));
 	struct span_aws call;
 	bool aws = span_aws_read(d->s->view, &call);
-	put_name(d, aws ? call.service : host.n ? host : (struct slice){d->s->attrs->name, d->s->attrs->name_len});
+	put_name(d, aws ? call.service : host.n ? host
+	                                        : (struct slice){d->s->attrs->name, d->s->attrs->name_len});
 	j_id(&d->j, "id", r->span_id);
 	put_trace_id(d);
 	j_id(&d->j, "parent_id", parent);

@@ -20,8 +20,8 @@
 
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
-#define BURST 4                /* documents a millisecond, doubled thrice under a lasting load */
-#define LASTING 256            /* milliseconds */
+#define BURST 4     /* documents a millisecond, doubled thrice under a lasting load */
+#define LASTING 256 /* milliseconds */
 #define LOOK_AGAIN (60 * SECOND)
 #define LOOK_SOON (5 * SECOND) /* after a failure */
 #define LOOKING (5 * MS)       /* how often a lookup under way is looked after */

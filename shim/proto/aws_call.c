@@ -47,7 +47,8 @@ static struct slice word(struct slice s)
 
 static void set_resource(struct aws_call *c, uint8_t kind, struct slice s)
 {
-	s = only(s, kind == AWS_QUEUE ? "-_.:/" : kind == AWS_TOPIC || kind == AWS_TABLE || kind == AWS_FUNCTION ? "-_.:/" : "-_.",
+	s = only(s, kind == AWS_QUEUE ? "-_.:/" : kind == AWS_TOPIC || kind == AWS_TABLE || kind == AWS_FUNCTION ? "-_.:/"
+	                                                                                                         : "-_.",
 	         RESOURCE_MOST);
 	if (!s.n || c->resource.n)
 		return;
@@ -134,12 +135,25 @@ static void by_target(struct slice t, struct aws_call *c)
 	static const struct {
 		const char *prefix, *service;
 	} known[] = {
-		{"DynamoDBStreams", "streams.dynamodb"}, {"DynamoDB", "dynamodb"}, {"AmazonSQS", "sqs"}, {"Kinesis", "kinesis"},
-		{"Firehose", "firehose"}, {"Logs", "logs"}, {"AmazonSSM", "ssm"}, {"secretsmanager", "secretsmanager"},
-		{"TrentService", "kms"}, {"AWSStepFunctions", "states"}, {"AmazonEC2ContainerService", "ecs"},
-		{"AWSEvents", "events"}, {"AWSCognitoIdentityProviderService", "cognito-idp"},
-		{"AWSCognitoIdentityService", "cognito-identity"}, {"GraniteServiceVersion", "monitoring"}, {"AWSGlue", "glue"},
-		{"AmazonAthena", "athena"}, {"CertificateManager", "acm"}, {"AWSXRay", "xray"},
+		{"DynamoDBStreams", "streams.dynamodb"},
+		{"DynamoDB", "dynamodb"},
+		{"AmazonSQS", "sqs"},
+		{"Kinesis", "kinesis"},
+		{"Firehose", "firehose"},
+		{"Logs", "logs"},
+		{"AmazonSSM", "ssm"},
+		{"secretsmanager", "secretsmanager"},
+		{"TrentService", "kms"},
+		{"AWSStepFunctions", "states"},
+		{"AmazonEC2ContainerService", "ecs"},
+		{"AWSEvents", "events"},
+		{"AWSCognitoIdentityProviderService", "cognito-idp"},
+		{"AWSCognitoIdentityService", "cognito-identity"},
+		{"GraniteServiceVersion", "monitoring"},
+		{"AWSGlue", "glue"},
+		{"AmazonAthena", "athena"},
+		{"CertificateManager", "acm"},
+		{"AWSXRay", "xray"},
 	};
 	const char *dot = t.n ? memrchr(t.p, '.', t.n) : NULL;
 	if (!dot)
@@ -156,8 +170,9 @@ static void by_target(struct slice t, struct aws_call *c)
 static bool in_query(struct slice q, const char *key, struct slice *value)
 {
 	size_t n = strlen(key);
-	const char *p = q.p, *e = q.p + q.n;
-	while (p < e) {
+	if (!q.n)
+		return false;
+	for (const char *p = q.p, *e = q.p + q.n; p < e;) {
 		const char *amp = memchr(p, '&', (size_t)(e - p)), *end = amp ? amp : e;
 		if ((size_t)(end - p) >= n && memcmp(p, key, n) == 0 && (p + n == end || p[n] == '=')) {
 			*value = p + n == end ? none : cut(p + n + 1, end);
@@ -168,44 +183,54 @@ static bool in_query(struct slice q, const char *key, struct slice *value)
 	return false;
 }
 
+/* First row that fits; `query` is a key that has to be there. */
 static struct slice s3_operation(const struct http1_head *h, bool bucket, bool key, struct slice q)
 {
+	enum { ACCOUNT,
+		   BUCKET,
+		   OBJECT };
+	static const struct {
+		uint8_t method, on;
+		const char *query;
+		struct slice name;
+	} rows[] = {
+		{HTTP1_GET, OBJECT, "acl", SLICE("GetObjectAcl")},
+		{HTTP1_GET, OBJECT, "tagging", SLICE("GetObjectTagging")},
+		{HTTP1_GET, OBJECT, "uploadId", SLICE("ListParts")},
+		{HTTP1_GET, OBJECT, NULL, SLICE("GetObject")},
+		{HTTP1_GET, BUCKET, "list-type", SLICE("ListObjectsV2")},
+		{HTTP1_GET, BUCKET, "uploads", SLICE("ListMultipartUploads")},
+		{HTTP1_GET, BUCKET, "location", SLICE("GetBucketLocation")},
+		{HTTP1_GET, BUCKET, "versions", SLICE("ListObjectVersions")},
+		{HTTP1_GET, BUCKET, "acl", SLICE("GetBucketAcl")},
+		{HTTP1_GET, BUCKET, NULL, SLICE("ListObjects")},
+		{HTTP1_GET, ACCOUNT, NULL, SLICE("ListBuckets")},
+		{HTTP1_HEAD, OBJECT, NULL, SLICE("HeadObject")},
+		{HTTP1_HEAD, BUCKET, NULL, SLICE("HeadBucket")},
+		{HTTP1_PUT, OBJECT, "partNumber", SLICE("UploadPart")},
+		{HTTP1_PUT, OBJECT, "tagging", SLICE("PutObjectTagging")},
+		{HTTP1_PUT, OBJECT, "acl", SLICE("PutObjectAcl")},
+		{HTTP1_PUT, OBJECT, NULL, SLICE("PutObject")},
+		{HTTP1_PUT, BUCKET, "", SLICE("CreateBucket")},
+		{HTTP1_DELETE, OBJECT, "uploadId", SLICE("AbortMultipartUpload")},
+		{HTTP1_DELETE, OBJECT, "tagging", SLICE("DeleteObjectTagging")},
+		{HTTP1_DELETE, OBJECT, NULL, SLICE("DeleteObject")},
+		{HTTP1_DELETE, BUCKET, "", SLICE("DeleteBucket")},
+		{HTTP1_POST, OBJECT, "uploads", SLICE("CreateMultipartUpload")},
+		{HTTP1_POST, OBJECT, "uploadId", SLICE("CompleteMultipartUpload")},
+		{HTTP1_POST, OBJECT, "select", SLICE("SelectObjectContent")},
+		{HTTP1_POST, BUCKET, "delete", SLICE("DeleteObjects")},
+	};
+	uint8_t on = key ? OBJECT : bucket ? BUCKET
+	                                   : ACCOUNT;
 	struct slice v;
-#define HAS(k) in_query(q, k, &v)
-	switch (h->method) {
-	case HTTP1_GET:
-		if (!bucket)
-			return SLICE("ListBuckets");
-		if (key)
-			return HAS("acl") ? SLICE("GetObjectAcl") : HAS("tagging") ? SLICE("GetObjectTagging")
-			                                        : HAS("uploadId")  ? SLICE("ListParts")
-			                                                           : SLICE("GetObject");
-		return HAS("list-type") ? SLICE("ListObjectsV2") : HAS("uploads") ? SLICE("ListMultipartUploads")
-		                                               : HAS("location")  ? SLICE("GetBucketLocation")
-		                                               : HAS("versions")  ? SLICE("ListObjectVersions")
-		                                               : HAS("acl")       ? SLICE("GetBucketAcl")
-		                                                                  : SLICE("ListObjects");
-	case HTTP1_HEAD:
-		return key ? SLICE("HeadObject") : bucket ? SLICE("HeadBucket") : none;
-	case HTTP1_PUT:
-		if (key)
-			return HAS("partNumber") ? SLICE("UploadPart") : HAS("tagging") ? SLICE("PutObjectTagging")
-			                                             : HAS("acl")       ? SLICE("PutObjectAcl")
-			                                                                : SLICE("PutObject");
-		return bucket && q.n == 0 ? SLICE("CreateBucket") : none;
-	case HTTP1_DELETE:
-		if (key)
-			return HAS("uploadId") ? SLICE("AbortMultipartUpload") : HAS("tagging") ? SLICE("DeleteObjectTagging")
-			                                                                        : SLICE("DeleteObject");
-		return bucket && q.n == 0 ? SLICE("DeleteBucket") : none;
-	case HTTP1_POST:
-		if (key)
-			return HAS("uploads") ? SLICE("CreateMultipartUpload") : HAS("uploadId") ? SLICE("CompleteMultipartUpload")
-			                                                     : HAS("select")     ? SLICE("SelectObjectContent")
-			                                                                         : none;
-		return HAS("delete") ? SLICE("DeleteObjects") : none;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *want = rows[i].query;
+		if (rows[i].method != h->method || rows[i].on != on)
+			continue;
+		if (!want || (*want ? in_query(q, want, &v) : q.n == 0))
+			return rows[i].name;
 	}
-#undef HAS
 	return none;
 }
 
@@ -293,7 +318,13 @@ static void blanks(struct json_at *j)
 
 static uint8_t resource_key(struct slice key)
 {
-	return is(key, "TableName") ? AWS_TABLE : is(key, "QueueUrl") ? AWS_QUEUE : is(key, "TopicArn") ? AWS_TOPIC : is(key, "FunctionName") ? AWS_FUNCTION : AWS_NOTHING;
+	if (is(key, "TableName"))
+		return AWS_TABLE;
+	if (is(key, "QueueUrl"))
+		return AWS_QUEUE;
+	if (is(key, "TopicArn"))
+		return AWS_TOPIC;
+	return is(key, "FunctionName") ? AWS_FUNCTION : AWS_NOTHING;
 }
 
 /* Keys of the outermost object only: what lies deeper is the user's data. */

@@ -24,7 +24,7 @@ struct aws_call {
 	struct slice region;    /* empty = unknown, like the next two */
 	struct slice operation; /* "GetItem" */
 	struct slice resource;
-	uint8_t kind;           /* enum aws_resource, of `resource` */
+	uint8_t kind; /* enum aws_resource, of `resource` */
 };
 
 /* Could it be one? Cheap: what aws_call_of needs was found by the parser, or the host says so. */

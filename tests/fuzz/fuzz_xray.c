@@ -80,8 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct span_event event = {.type = "t", .message = "m\"\x01", .stacktrace = ""};
 	struct buf b = {0};
 	if (span_attrs_make(&a, &v, &s)) {
-		struct xray_span x = {.view = &v, .attrs = &a, .resource = &res, .event = data[8] & 8 ? &event : NULL, .settings = &s,
-		                      .in_progress = data[8] & 16};
+		struct xray_span x = {.view = &v, .attrs = &a, .resource = &res, .event = data[8] & 8 ? &event : NULL, .settings = &s, .in_progress = data[8] & 16};
 		if (xray_local_root(&b, &x))
 			document(&b);
 		b.n = 0;

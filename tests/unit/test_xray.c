@@ -16,9 +16,25 @@ TEST(addresses)
 		{"tcp:b:2", "127.0.0.1 2000 b 2"},
 		{"[::1]:2000", "::1 2000 ::1 2000"},
 		{"udp:[fe80::1]:9 tcp:x:1", "fe80::1 9 x 1"},
-		{"", ""}, {"a", ""}, {"a:", ""}, {":1", ""}, {"a:0", ""}, {"a:65536", ""}, {"a:1x", ""}, {"a b:1", ""},
-		{"tcp:a:1 tcp:b:2", ""}, {"a:1 b:2", ""}, {"a:1 udp:b:2", ""}, {"udp:a:1 b:2", ""}, {"http://a:1", ""}, {"u@a:1", ""},
-		{"[::1:2000", ""}, {"[]:1", ""}, {"::1:2000", ""}, {"udp:", ""}, {"udp:a:1 tcp:b:2 x", ""},
+		{"", ""},
+		{"a", ""},
+		{"a:", ""},
+		{":1", ""},
+		{"a:0", ""},
+		{"a:65536", ""},
+		{"a:1x", ""},
+		{"a b:1", ""},
+		{"tcp:a:1 tcp:b:2", ""},
+		{"a:1 b:2", ""},
+		{"a:1 udp:b:2", ""},
+		{"udp:a:1 b:2", ""},
+		{"http://a:1", ""},
+		{"u@a:1", ""},
+		{"[::1:2000", ""},
+		{"[]:1", ""},
+		{"::1:2000", ""},
+		{"udp:", ""},
+		{"udp:a:1 tcp:b:2 x", ""},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct xray_address udp, tcp;
@@ -36,9 +52,19 @@ TEST(wildcards)
 		const char *pattern, *text;
 		bool want;
 	} rows[] = {
-		{"*", "", true}, {"*", "x", true}, {"", "", true}, {"", "x", false}, {"a?c", "abc", true}, {"a?c", "ac", false},
-		{"*.example.com", "API.Example.com", true}, {"*.example.com", "example.com", false}, {"*a*b", "xxaxxbxb", true},
-		{"*a*b", "xxaxxbxc", false}, {"a*", "a", true}, {"**a", "ba", true}, {"?", "", false},
+		{"*", "", true},
+		{"*", "x", true},
+		{"", "", true},
+		{"", "x", false},
+		{"a?c", "abc", true},
+		{"a?c", "ac", false},
+		{"*.example.com", "API.Example.com", true},
+		{"*.example.com", "example.com", false},
+		{"*a*b", "xxaxxbxb", true},
+		{"*a*b", "xxaxxbxc", false},
+		{"a*", "a", true},
+		{"**a", "ba", true},
+		{"?", "", false},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		unit_case("%s %s", rows[i].pattern, rows[i].text);
@@ -51,9 +77,14 @@ TEST(names)
 	static const struct {
 		const char *in, *want;
 	} rows[] = {
-		{"backend-flask", "backend-flask"}, {"a b_c.d:e/f%g&h#i=j+k\\l-m@n", "a b_c.d:e/f%g&h#i=j+k\\l-m@n"},
-		{"a?b;c*d(e)f!g$h~i^j<k>l{m}n\"o", "abcdefghijklmno"}, {"", "unknown"}, {"???", "unknown"},
-		{"caf\xc3\xa9 \xe4\xb8\xad", "caf\xc3\xa9 \xe4\xb8\xad"}, {"x\xf0\x9f\x98\x80y\xcc\x81z\xc3\x97", "xyz"}, {"a\xff\x01", "a"},
+		{"backend-flask", "backend-flask"},
+		{"a b_c.d:e/f%g&h#i=j+k\\l-m@n", "a b_c.d:e/f%g&h#i=j+k\\l-m@n"},
+		{"a?b;c*d(e)f!g$h~i^j<k>l{m}n\"o", "abcdefghijklmno"},
+		{"", "unknown"},
+		{"???", "unknown"},
+		{"caf\xc3\xa9 \xe4\xb8\xad", "caf\xc3\xa9 \xe4\xb8\xad"},
+		{"x\xf0\x9f\x98\x80y\xcc\x81z\xc3\x97", "xyz"},
+		{"a\xff\x01", "a"},
 	};
 	char out[XRAY_NAME_MOST * 4 + 1], many[400];
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -83,10 +114,10 @@ static const char *document(const struct sample *s, const struct settings *set, 
 	out.n--;
 	return out.p;
 }
-#define HAS(text, part)                                                            \
-	do {                                                                           \
-		if (!strstr(text, part))                                                   \
-			unit_fail(__FILE__, __LINE__, "no %s in %s", part, text);              \
+#define HAS(text, part)                                               \
+	do {                                                              \
+		if (!strstr(text, part))                                      \
+			unit_fail(__FILE__, __LINE__, "no %s in %s", part, text); \
 	} while (0)
 
 TEST(a_segment)
