@@ -378,7 +378,7 @@ void aws_call_body(struct slice body, struct slice service, struct aws_call *out
 		return;
 	}
 	if (in_query(body, "Action", &v)) /* the last value may be cut off: whole ones only */
-		if (v.p + v.n < body.p + body.n)
+		if (v.n && v.p + v.n < body.p + body.n)
 			out->operation = word(v);
 }
 

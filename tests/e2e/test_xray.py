@@ -265,6 +265,27 @@ def texts_that_are_no_utf8():
         equal(seg["http"]["request"]["user_agent"], 'q"\\\ufffd', "user agent")
 
 
+@test
+def open_requests():
+    """By option a request that takes long is told while it runs, and once more when it is over."""
+    with Sandbox(REMORA_XRAY_IN_PROGRESS_MS=100) as box:
+        d = daemon(box)
+        up, app = flask(box)
+        get(app, "/home")               # it exports from its first request on
+        d.wait(1)
+        with Connection(port_of(app)) as c:
+            c.send(b"GET /hang HTTP/1.1\r\nHost: x\r\nUser-Agent: u\r\n\r\n")
+            seg = d.wait(1, lambda x: "in_progress" in x)[0]
+            check(not [x for x in d.docs if x["id"] == seg["id"] and "end_time" in x], "it is still open")
+            up.release()
+            equal(c.read_response()[0], 200, "status")
+        done = d.wait(1, lambda x: x["id"] == seg["id"] and "end_time" in x)[0]
+        for key in ("trace_id", "start_time", "name"):
+            equal(seg[key], done[key], key)
+        equal(seg["http"], {"request": done["http"]["request"]}, "http")
+        equal(len([x for x in d.docs if "in_progress" in x]), 1, "told once")
+
+
 # ---------------------------------------------------------------- addresses
 
 @cases(both="udp:{} tcp:127.0.0.1:1", reverse="tcp:127.0.0.1:1  udp:{}", name="localhost:{port}", udp_only="udp:{}")
