@@ -57,7 +57,7 @@ void http_fd_seen(int fd);                            /* a socket that libcurl w
 void http_fd_unseen(int fd);
 void http_fd_close(int fd); /* if it is still ours */
 bool http_fd_ours(int fd);
-bool http_fds_ours(void);   /* false: at least one is closed or something else */
+bool http_fds_ours(void); /* false: at least one is closed or something else */
 void http_fds_forget(void);
 
 #endif

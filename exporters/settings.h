@@ -44,10 +44,10 @@ struct rollbar_settings {
 	bool on; /* there is a token or a file of them, and a good URL */
 };
 
-struct xray_settings {    /* strings borrowed from the copies; NULL = not set */
-	const char *address;  /* AWS_XRAY_DAEMON_ADDRESS, fit (xray.h takes it apart) */
-	const char *name;     /* AWS_XRAY_TRACING_NAME */
-	const char *dynamic;  /* REMORA_XRAY_DYNAMIC_NAMING: hosts that become the name */
+struct xray_settings {         /* strings borrowed from the copies; NULL = not set */
+	const char *address;       /* AWS_XRAY_DAEMON_ADDRESS, fit (xray.h takes it apart) */
+	const char *name;          /* AWS_XRAY_TRACING_NAME */
+	const char *dynamic;       /* REMORA_XRAY_DYNAMIC_NAMING: hosts that become the name */
 	const char *annotations;   /* REMORA_XRAY_ANNOTATIONS: list of attributes */
 	const char *execution_env; /* AWS_EXECUTION_ENV */
 	const char *log_group;     /* REMORA_CLOUDWATCH_LOG_GROUP */

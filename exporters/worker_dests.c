@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define CONSOLE_DELAY UINT64_C(200000000) /* somebody is looking */
+#define XRAY_DELAY UINT64_C(1000000000)   /* what went wrong is known by then; as the daemon waits */
 
 static const struct {
 	const char *name;
@@ -48,8 +49,9 @@ void worker_dests(struct worker *w)
 		if (!d->kind->create(&w->settings, d->name, &d->self))
 			continue;
 		d->delay_ns = w->settings.schedule_delay_ns;
-		if (d->kind->print && d->delay_ns > CONSOLE_DELAY)
-			d->delay_ns = CONSOLE_DELAY;
+		uint64_t most = d->kind == &xray_kind ? XRAY_DELAY : CONSOLE_DELAY;
+		if (d->kind->print && d->delay_ns > most)
+			d->delay_ns = most;
 		w->n_dests++;
 		w->n_http += d->kind->encode != NULL;
 	}

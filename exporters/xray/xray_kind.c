@@ -1,10 +1,18 @@
 /* X-Ray as a destination. */
+#include "base/clock.h"
 #include "exporters/log.h"
 #include "exporters/xray/xray.h"
 #include <stdlib.h>
 
+#define SCAN_LEAST UINT64_C(250000000)
+#define OPEN_TOLD 256 /* open requests that are told once; of more some are told again */
+
 struct xray {
 	const struct settings *settings;
+	struct resources *resources; /* for open requests; NULL = they are not told */
+	uint64_t scan_ns;            /* when they are looked for again */
+	uint8_t told[OPEN_TOLD][8];  /* a ring of their span ids */
+	unsigned next_told;
 	struct xray_sender *sender;
 	struct span_attrs attrs;
 	struct buf doc;
@@ -22,7 +30,9 @@ static bool create(const struct settings *s, const char *which, void **out)
 		return false;
 	x->settings = s;
 	x->sender = xray_sender_new(&udp);
+	x->resources = s->xray.in_progress_ns ? resources_new(s) : NULL;
 	if (!x->sender) {
+		resources_delete(x->resources);
 		free(x);
 		return false;
 	}
@@ -71,6 +81,61 @@ static uint32_t print(void *self, const struct batch *batch)
 	return lost;
 }
 
+/* ---- requests in flight ---- */
+
+static bool is_told(struct xray *x, const uint8_t id[8])
+{
+	for (unsigned i = 0; i < OPEN_TOLD; i++)
+		if (memcmp(x->told[i], id, 8) == 0)
+			return true;
+	memcpy(x->told[x->next_told++ % OPEN_TOLD], id, 8);
+	return false;
+}
+
+static void tell_open(struct xray *x, uint64_t now)
+{
+	static union {
+		struct span_rec rec;
+		char slot[SLOT_SIZE];
+	} copy;
+	const struct arena *a = x->settings->host->arena;
+	uint64_t before = real_ns() - x->settings->xray.in_progress_ns, when;
+	for (uint32_t i = 0, n = arena_slots(a); i < n; i++) {
+		struct rec_view v;
+		const struct span_rec *r = arena_slot(a, i);
+		if (atomic_load_explicit(&r->state, memory_order_relaxed) != SLOT_OPEN || r->kind != SPAN_SERVER || r->start_ns > before)
+			continue;
+		if (!xray_sender_room(x->sender, now, &when))
+			return;
+		if (!rec_view_open(a, i, &copy.rec, &v) || !copy.rec.start_ns || copy.rec.end_ns || is_told(x, copy.rec.span_id) ||
+		    !span_attrs_make(&x->attrs, &v, x->settings))
+			continue;
+		struct xray_span s = {
+			.view = &v,
+			.attrs = &x->attrs,
+			.resource = resource_of(x->resources, a, &v),
+			.settings = x->settings,
+			.in_progress = true,
+		};
+		send_doc(x, xray_doc(&x->doc, &s));
+		span_attrs_free(&x->attrs);
+	}
+	resources_trim(x->resources, a);
+}
+
+static uint64_t tick(void *self, uint64_t now, bool all)
+{
+	struct xray *x = self;
+	if (!x->resources)
+		return 0;
+	if (now && !all && now >= x->scan_ns) {
+		uint64_t often = x->settings->xray.in_progress_ns / 4;
+		tell_open(x, now);
+		x->scan_ns = now + (often > SCAN_LEAST ? often : SCAN_LEAST);
+	}
+	return x->scan_ns;
+}
+
 static uint32_t room(void *self, uint64_t now, uint64_t *when)
 {
 	struct xray *x = self;
@@ -81,6 +146,7 @@ static void destroy(void *self)
 {
 	struct xray *x = self;
 	xray_sender_delete(x->sender);
+	resources_delete(x->resources);
 	buf_free(&x->doc);
 	free(x);
 }
@@ -90,5 +156,6 @@ const struct exporter_kind xray_kind = {
 	.create = create,
 	.print = print,
 	.room = room,
+	.tick = tick,
 	.destroy = destroy,
 };

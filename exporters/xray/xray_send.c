@@ -1,8 +1,8 @@
 /*
  * Datagrams to the daemon. The name is looked up by c-ares (getaddrinfo in this thread would hold locks that a fork
  * copies) and again every minute, since a container that is started anew has another address; meanwhile the old one
- * serves. The daemon's socket buffer holds about a hundred documents and loses the rest without a word, so they go out
- * at a pace.
+ * serves. The daemon's socket buffer holds about ninety documents and loses the rest without a word; so they go out at a
+ * pace, slow enough for a daemon that has to wait for a CPU, and faster the longer there is no end of them.
  */
 #include "base/clock.h"
 #include "exporters/http.h"
@@ -20,7 +20,8 @@
 
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
-#define BURST 16              /* documents a millisecond */
+#define BURST 4     /* documents a millisecond, doubled thrice under a lasting load */
+#define LASTING 256 /* milliseconds */
 #define LOOK_AGAIN (60 * SECOND)
 #define LOOK_SOON (5 * SECOND) /* after a failure */
 #define LOOKING (5 * MS)       /* how often a lookup under way is looked after */
@@ -36,6 +37,7 @@ struct xray_sender {
 	uint64_t look_ns;     /* when the name is to be looked up again */
 	uint64_t pace_ns;     /* when the next burst may begin */
 	uint32_t left;        /* of the burst */
+	uint32_t streak;      /* bursts on end that were used up */
 	uint32_t refused;
 	bool told;
 };
@@ -213,7 +215,8 @@ uint32_t xray_sender_room(struct xray_sender *s, uint64_t now, uint64_t *when)
 		return 0;
 	}
 	if (now >= s->pace_ns) {
-		s->left = BURST;
+		s->streak = s->left == 0 && now - s->pace_ns < 4 * MS ? s->streak + 1 : 0;
+		s->left = BURST << (s->streak < 3 * LASTING ? s->streak / LASTING : 3);
 		s->pace_ns = now + MS;
 	}
 	*when = s->pace_ns;

@@ -47,6 +47,7 @@ struct conn {
 	struct stream req, resp;
 	struct txn *first, *last; /* in flight, oldest first */
 	struct txn *body_of;      /* whose request body is passing; NULL = nobody's that matters */
+	bool aws_body;            /* its first bytes tell more of an AWS call */
 	struct rec_addr peer, local;
 	uint64_t cookie;          /* SO_COOKIE, 0 = not known: no bytes are edited */
 	uint64_t connect_ns; /* CLOCK_REALTIME, when connect was called */

@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include "config.h"
 
+#define AWS_BODY 4096 /* bytes of a request body that are looked at */
+
 /* ---- transactions ---- */
 
 static void push(struct conn *c, struct txn *t)
@@ -33,6 +35,7 @@ static void note_request_body(struct conn *c)
 		r->bits |= REC_REQ_BODY;
 	}
 	c->body_of = NULL;
+	c->aws_body = false;
 }
 
 /* Ends the oldest request. */
@@ -65,6 +68,7 @@ static void finish_all(struct conn *c, uint8_t error, int err)
 void http_give_up(struct conn *c)
 {
 	c->body_of = NULL;
+	c->aws_body = false;
 	while (c->first)
 		txn_drop(pop(c));
 }
@@ -118,6 +122,13 @@ static void request_head(struct conn *c, int fd, const struct http1_head *h)
 	c->ready = NULL; /* of one request only, even if more follow in the same write */
 	c->used = true;
 	push(c, t);
+	if (!server && r && __builtin_expect(aws_call_likely(h), 0)) {
+		struct aws_call call;
+		if (aws_call_of(h, &call)) {
+			txn_aws(t, REC_AWS, &call);
+			c->aws_body = !call.operation.n || !call.resource.n;
+		}
+	}
 	http1_body_of_request(&c->req.body, h);
 	c->req.in_body = !c->req.body.done;
 	if (c->req.body.kind != HTTP1_BODY_NONE) {
@@ -129,7 +140,7 @@ static void request_head(struct conn *c, int fd, const struct http1_head *h)
 		span_request_read(t);
 }
 
-static void response_head(struct conn *c, const struct http1_head *h)
+static void response_head(struct conn *c, const struct http1_head *h, const char *head)
 {
 	struct txn *t = c->first;
 	if (!t) { /* "408" to a silent client, or it was never HTTP */
@@ -141,6 +152,8 @@ static void response_head(struct conn *c, const struct http1_head *h)
 		return; /* interim: the real one follows */
 	t->status = h->status;
 	t->response_begun = true;
+	if (t->aws)
+		txn_aws_id(t, aws_request_id(head, h->len));
 	if (c->resp.body.kind == HTTP1_BODY_TUNNEL) {
 		finish(c, ERR_NONE, 0);
 		conn_opaque(c, COUNT_OPAQUE_UPGRADE);
@@ -149,6 +162,18 @@ static void response_head(struct conn *c, const struct http1_head *h)
 	} else {
 		c->resp.in_body = true;
 	}
+}
+
+/* Only the first piece, and not where it begins with a chunk's size. */
+static void aws_body(struct conn *c, const char *p, size_t n)
+{
+	struct aws_call call;
+	c->aws_body = false;
+	if (!c->body_of || c->req.body.kind != HTTP1_BODY_LENGTH)
+		return;
+	aws_call_body((struct slice){p, n < AWS_BODY ? (uint32_t)n : AWS_BODY}, (struct slice){NULL, 0}, &call);
+	if (call.operation.n || call.resource.n)
+		txn_aws(c->body_of, REC_AWS_MORE, &call);
 }
 
 static void body_done(struct conn *c, struct stream *s)
@@ -239,7 +264,7 @@ static ssize_t continue_head(struct conn *c, int fd, struct stream *s, const cha
 	if (s == &c->req)
 		request_head(c, fd, &h);
 	else
-		response_head(c, &h);
+		response_head(c, &h, buffer);
 	head_buffer_free(buffer, cap);
 	return k - (ssize_t)seen;
 }
@@ -250,6 +275,8 @@ static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t
 	while (n && !c->opaque && !s->dead) {
 		ssize_t k;
 		if (s->in_body) {
+			if (__builtin_expect(c->aws_body, 0) && s == &c->req)
+				aws_body(c, p, n);
 			k = http1_body_feed(&s->body, p, n);
 			if (k < 0) {
 				broken(c, s);
@@ -278,7 +305,7 @@ static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t
 			if (s == &c->req)
 				request_head(c, fd, &h);
 			else
-				response_head(c, &h);
+				response_head(c, &h, p);
 		}
 		p += k;
 		n -= (size_t)k;

@@ -56,6 +56,7 @@ struct http1_head {
 	uint8_t n_tracestate, n_baggage;
 	struct slice b3, b3_trace_id, b3_span_id, b3_sampled, b3_flags;
 	struct slice amzn_trace_id;
+	struct slice aws_auth, aws_target; /* Authorization: AWS4-..., X-Amz-Target (proto/aws_call.h) */
 };
 
 /*

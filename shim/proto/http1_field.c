@@ -228,10 +228,16 @@ void http1_request_field(struct http1_fields *f, const char *p, const char *eol,
 			first(&h->b3_trace_id, v, eol);
 		else if (NAME_IS(p, "x-b3-sampled"))
 			first(&h->b3_sampled, v, eol);
+		else if (NAME_IS(p, "x-amz-target"))
+			first(&h->aws_target, v, eol);
 		break;
 	case 13:
-		if (NAME_IS(p, "authorization"))
-			h->signed_trace |= authorization_signs(trim(v, eol));
+		if (NAME_IS(p, "authorization")) {
+			struct slice_view value = trim(v, eol);
+			h->signed_trace |= authorization_signs(value);
+			if (value.e - value.p > 16 && memcmp(value.p, "AWS4-", 5) == 0)
+				first(&h->aws_auth, v, eol);
+		}
 		break;
 	case 14:
 		http1_framing_field(f, p, n, eol);

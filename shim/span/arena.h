@@ -248,6 +248,11 @@ struct rec_view {
 	uint32_t scratch_used;         /* 0: every slice borrows from the slot */
 };
 bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_view *out);
+/*
+ * A request in flight, which its owner goes on writing: copied into *copy (SLOT_SIZE bytes), with the strings that are
+ * whole in its first slot. False: not open, or not the same any more. Slices borrow from the copy.
+ */
+bool rec_view_open(const struct arena *a, uint32_t slot, struct span_rec *copy, struct rec_view *out);
 /* A process's description into buf (always NUL-terminated twice); returns its length, 0 = none. */
 uint32_t arena_proc_blob(const struct arena *a, const struct arena_proc *p, char *buf, uint32_t cap);
 

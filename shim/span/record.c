@@ -1,5 +1,6 @@
 /* Names of errors and counters, and the careful reader of records. */
 #include "span/arena_priv.h"
+#include "base/racy.h"
 #include "proto/http1.h"
 #include <errno.h>
 #include <signal.h>
@@ -27,8 +28,16 @@ static const struct {
 static const char *signal_name(int signo)
 {
 	static const char *const names[] = {
-		[SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL",   [SIGTRAP] = "SIGTRAP", [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS",
-		[SIGFPE] = "SIGFPE",   [SIGSEGV] = "SIGSEGV", [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGSYS] = "SIGSYS",
+		[SIGQUIT] = "SIGQUIT",
+		[SIGILL] = "SIGILL",
+		[SIGTRAP] = "SIGTRAP",
+		[SIGABRT] = "SIGABRT",
+		[SIGBUS] = "SIGBUS",
+		[SIGFPE] = "SIGFPE",
+		[SIGSEGV] = "SIGSEGV",
+		[SIGXCPU] = "SIGXCPU",
+		[SIGXFSZ] = "SIGXFSZ",
+		[SIGSYS] = "SIGSYS",
 	};
 	return signo > 0 && signo < (int)(sizeof names / sizeof *names) && names[signo] ? names[signo] : "crashed";
 }
@@ -135,17 +144,9 @@ static bool gather(const struct arena *a, const struct span_rec *r, uint32_t len
 	return true;
 }
 
-bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_view *out)
+/* All but the strings. */
+static bool view_fields(const struct arena *a, const struct span_rec *r, uint8_t kind, struct rec_view *out)
 {
-	if (slot >= arena_slots(a))
-		return false;
-	const struct span_rec *r = arena_slot(a, slot);
-	uint32_t state = slot_state(a, slot), len = r->var_len;
-	LOOK_ONCE(len);
-	if ((state != SLOT_TAKEN && state != SLOT_DONE) || len > REC_VAR_MAX)
-		return false;
-	uint8_t kind = r->kind;
-	LOOK_ONCE(kind);
 	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && (kind < SPAN_TEXT || kind > SPAN_SAID))
 		return false;
 	if (r->method > HTTP1_PATCH || r->error > ERR_CRASHED || r->status > 999 || r->minor > 9)
@@ -163,17 +164,12 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 		if (used == PROC_VALID || used == PROC_GONE)
 			out->proc = &a->procs[proc];
 	}
-	const char *p = r->var;
-	if (len > REC_VAR_FIRST) {
-		if (!gather(a, r, len, scratch))
-			return false;
-		out->scratch_used = len;
-		p = scratch;
-	}
-	if (kind >= SPAN_TEXT) {
-		out->str[REC_TEXT] = (struct slice){p, len};
-		return true;
-	}
+	return true;
+}
+
+/* Whole strings of p[0..len); false: the last one is not. */
+static bool view_strings(const char *p, uint32_t len, struct rec_view *out)
+{
 	for (uint32_t at = 0; at < len;) {
 		uint16_t n;
 		if (len - at < 4)
@@ -189,5 +185,47 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 			out->str[tag] = (struct slice){p + at, n};
 		at += n;
 	}
+	return true;
+}
+
+bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_view *out)
+{
+	if (slot >= arena_slots(a))
+		return false;
+	const struct span_rec *r = arena_slot(a, slot);
+	uint32_t state = slot_state(a, slot), len = r->var_len;
+	LOOK_ONCE(len);
+	if ((state != SLOT_TAKEN && state != SLOT_DONE) || len > REC_VAR_MAX)
+		return false;
+	uint8_t kind = r->kind;
+	LOOK_ONCE(kind);
+	if (!view_fields(a, r, kind, out))
+		return false;
+	const char *p = r->var;
+	if (len > REC_VAR_FIRST) {
+		if (!gather(a, r, len, scratch))
+			return false;
+		out->scratch_used = len;
+		p = scratch;
+	}
+	if (kind >= SPAN_TEXT) {
+		out->str[REC_TEXT] = (struct slice){p, len};
+		return true;
+	}
+	return view_strings(p, len, out);
+}
+
+bool rec_view_open(const struct arena *a, uint32_t slot, struct span_rec *copy, struct rec_view *out)
+{
+	if (slot >= arena_slots(a) || slot_state(a, slot) != SLOT_OPEN)
+		return false;
+	const struct span_rec *r = arena_slot(a, slot);
+	racy_copy(copy, r, SLOT_SIZE);
+	/* Whose strings are these? */
+	if (slot_state(a, slot) != SLOT_OPEN || memcmp(r->span_id, copy->span_id, sizeof copy->span_id) != 0)
+		return false;
+	if (copy->kind == SPAN_TEXT || !view_fields(a, copy, copy->kind, out))
+		return false;
+	view_strings(copy->var, copy->var_len < REC_VAR_FIRST ? copy->var_len : REC_VAR_FIRST, out);
 	return true;
 }

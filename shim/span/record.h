@@ -63,8 +63,11 @@ enum rec_tag { /* of the strings */
 	REC_TRACESTATE,  /* of the span: what came in, or what we began */
 	REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
 	REC_ROUTE,
-	REC_USER, /* who made the request, as REMORA_USER finds it */
-	REC_TEXT, /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
+	REC_USER,     /* who made the request, as REMORA_USER finds it */
+	REC_TEXT,     /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
+	REC_AWS,      /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */
+	REC_AWS_MORE, /* what its body told, in the same form */
+	REC_AWS_ID,   /* the request id of its answer */
 	REC_TAG_MAX,
 };
 

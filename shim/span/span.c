@@ -135,6 +135,7 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 	t->flags = c->flags;
 	t->response_begun = false;
 	t->pooled = !own;
+	t->aws = false;
 	memcpy(t->trace_id, c->trace_id, 16);
 	memcpy(t->span_id, c->span_id, 8);
 	memcpy(t->parent_id, c->parent_id, 8);
@@ -153,6 +154,32 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 	}
 	*rec = r;
 	return t;
+}
+
+void txn_aws(struct txn *t, enum rec_tag tag, const struct aws_call *c)
+{
+	char text[1024];
+	const char kind[1] = {(char)c->kind};
+	const struct slice parts[] = {c->service, c->region, c->operation, {kind, c->kind != AWS_NOTHING}, c->resource};
+	struct span_rec *r = txn_record(t);
+	uint32_t n = 0;
+	t->aws = true;
+	if (!r)
+		return;
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		memcpy(text + n, parts[i].p ? parts[i].p : "", parts[i].n);
+		n += parts[i].n;
+		if (i != 3)
+			text[n++] = '\n';
+	}
+	rec_put(atomic_load_explicit(&process.arena, memory_order_relaxed), r, tag, (struct slice){text, n});
+}
+
+void txn_aws_id(struct txn *t, struct slice id)
+{
+	struct span_rec *r = id.n ? txn_record(t) : NULL;
+	if (r)
+		rec_put(atomic_load_explicit(&process.arena, memory_order_relaxed), r, REC_AWS_ID, id);
 }
 
 static void release(struct txn *t)

@@ -6,6 +6,7 @@
 #define REMORA_SPAN_H
 
 #include "base/thread.h"
+#include "proto/aws_call.h"
 #include "proto/http1.h"
 #include "proto/tracecontext.h"
 #include "span/arena.h"
@@ -24,6 +25,7 @@ struct txn {
 	uint8_t flags;    /* TRACE_FLAG_* */
 	bool response_begun;
 	bool pooled;      /* its memory is not its connection's */
+	bool aws;         /* an AWS call: its answer has a request id */
 	uint8_t trace_id[16], span_id[8], parent_id[8];
 	uint16_t tracestate_n, baggage_n;
 	char *carry; /* server: tracestate, then baggage at CARRY_TRACESTATE, to pass on; NULL = nothing */
@@ -75,6 +77,10 @@ struct span_rec *txn_record(const struct txn *t); /* NULL = none */
 void txn_end(struct txn *t, struct span_rec *r, uint8_t error, int err_no, uint64_t end_ns);
 /* Forget it: the record is given back (or, in a forked child, left to the parent). */
 void txn_drop(struct txn *t);
+
+/* An AWS call: what its head and body told; the id of its answer. */
+void txn_aws(struct txn *t, enum rec_tag tag, const struct aws_call *c);
+void txn_aws_id(struct txn *t, struct slice id);
 
 void span_request_read(struct txn *t);          /* by this thread: a server request */
 void span_response_read(const struct txn *call); /* by this thread: the answer to a call */

@@ -32,6 +32,11 @@ def call():
     return requests.get(BACKEND + "/ok?secret=1", timeout=10).text
 
 
+@app.route("/hang")
+def hang():
+    return requests.get(BACKEND + "/hang", timeout=60).text
+
+
 @app.route("/calls")
 def calls():
     for status in (200, 404, 503):

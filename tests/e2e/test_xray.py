@@ -144,25 +144,54 @@ def failures():
 
 
 @test
-def a_crash_is_the_cause():
-    """The request in which the process died has the crash with its frames."""
-    code = ("import ctypes, flask\napp = flask.Flask(__name__)\n"
-            "@app.route('/die')\ndef die():\n    ctypes.string_at(8)\n"
-            "from werkzeug.serving import make_server\ns = make_server('127.0.0.1', 0, app)\n"
-            "print('listening', s.port, flush=True)\ns.serve_forever()\n")
-    with Sandbox() as box:
+def an_exception_is_the_cause():
+    """What Flask logs of an exception is tied to its request, with the frames."""
+    with Sandbox(OTEL_BSP_SCHEDULE_DELAY=1000, REMORA_ERRORS=1, REMORA_ERRORS_LOGGED=1) as box:
         d = daemon(box)
-        app = box.start([PYTHON, "-c", code], r"listening (\d+)")
-        raw_exchange(port_of(app), b"GET /die HTTP/1.1\r\nHost: x\r\n\r\n")
-        equal(app.wait(), -signal.SIGSEGV, "exit status")
-        box.start([PYTHON, "-c", "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print('up');"
-                   "input()"], "up", stdin=subprocess.PIPE) if not d.docs else None
+        _, app = flask(box)
+        get(app, "/boom")
+        e = segment_of(d, "/boom")["cause"]["exceptions"][0]
+        equal((e["type"], e["message"], e["remote"]), ("ZeroDivisionError", "boom", False), "exception")
+        f = e["stack"][0]
+        equal((os.path.basename(f["path"]), f["label"], type(f["line"])), ("xray_flask.py", "boom", int), "innermost frame")
+
+
+CRASHES = """
+import ctypes, os, flask
+from werkzeug.serving import make_server
+app = flask.Flask(__name__)
+
+@app.route('/home')
+def home():
+    return 'hello'
+
+@app.route('/die')
+def die():
+    ctypes.string_at(8)
+
+servers = [make_server('127.0.0.1', 0, app) for _ in range(2)]
+child = os.fork()
+if child:
+    print('listening', *[s.port for s in servers], flush=True)
+servers[child == 0].serve_forever()
+"""
+
+
+@test
+def a_crash_is_the_cause():
+    """A worker dies of a request: its segment has the crash with its frames, told by the process that exports."""
+    with Sandbox(OTEL_BSP_SCHEDULE_DELAY=1000) as box:
+        d = daemon(box)
+        app = box.start([PYTHON, "-c", CRASHES], r"listening (\d+) (\d+)")
+        get(app, "/home")
+        d.wait(1)
+        raw_exchange(int(app.match.group(2)), b"GET /die HTTP/1.1\r\nHost: x\r\n\r\n")
         seg = d.wait(1, lambda x: "cause" in x)[0]
         equal((seg["fault"], seg["http"]["request"]["url"]), (True, "http://x/die"), "the segment")
         e = seg["cause"]["exceptions"][0]
         equal(e["type"], "SIGSEGV", "type")
-        check(len(e["stack"]) > 5 and any("string_at" in f.get("label", "") or "strlen" in f.get("label", "")
-                                          for f in e["stack"][:8]), "frames: %r" % e["stack"][:8])
+        labels = [f.get("label", "") for f in e["stack"]]
+        check(len(labels) > 5 and any("string_at" in l or "strlen" in l for l in labels[:8]), "frames: %r" % labels[:8])
 
 
 # ---------------------------------------------------------------- names
@@ -248,7 +277,7 @@ def long_requests():
         with Connection(web.port) as c:
             c.request("GET", "/" + "p" * 300, {"User-Agent": "u" * 300})
             c.request("GET", "/a.txt?" + "q=%22" + "%00" * 20000)
-        short, long = d.wait(2)
+        long, short = sorted(d.wait(2), key=lambda x: "/a.txt" not in x["http"]["request"]["url"])
         equal((len(short["http"]["request"]["url"]), len(short["http"]["request"]["user_agent"])), (250, 250), "cut")
         check("metadata" in short, "metadata of the first")
         equal(long["http"]["request"]["url"], "http://127.0.0.1:%d/a.txt" % web.port, "url of the second")
@@ -263,6 +292,27 @@ def texts_that_are_no_utf8():
         raw_exchange(web.port, b'GET /a.txt?x="\\ HTTP/1.1\r\nHost: h\xe9"\r\nUser-Agent: q"\\\xf0\x9f\r\nConnection: close\r\n\r\n')
         seg = d.wait(1)[0]
         equal(seg["http"]["request"]["user_agent"], 'q"\\\ufffd', "user agent")
+
+
+@test
+def open_requests():
+    """By option a request that takes long is told while it runs, and once more when it is over."""
+    with Sandbox(REMORA_XRAY_IN_PROGRESS_MS=100) as box:
+        d = daemon(box)
+        up, app = flask(box)
+        get(app, "/home")               # it exports from its first request on
+        d.wait(1)
+        with Connection(port_of(app)) as c:
+            c.send(b"GET /hang HTTP/1.1\r\nHost: x\r\nUser-Agent: u\r\n\r\n")
+            seg = d.wait(1, lambda x: "in_progress" in x)[0]
+            check(not [x for x in d.docs if x["id"] == seg["id"] and "end_time" in x], "it is still open")
+            up.release()
+            equal(c.read_response()[0], 200, "status")
+        done = d.wait(1, lambda x: x["id"] == seg["id"] and "end_time" in x)[0]
+        for key in ("trace_id", "start_time", "name"):
+            equal(seg[key], done[key], key)
+        equal(seg["http"], {"request": done["http"]["request"]}, "http")
+        equal(len([x for x in d.docs if "in_progress" in x]), 1, "told once")
 
 
 # ---------------------------------------------------------------- addresses

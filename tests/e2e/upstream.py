@@ -9,6 +9,7 @@ that nothing else of the request was changed. Behaviour follows the path:
   /cut            closes inside the body     /reset         RST after the head
   /drop           closes before any answer   /slow/S        waits S seconds first
   /redirect       302 to /ok                 /echo          the request body comes back
+  /hang           waits for release()
 """
 import socket
 import struct
@@ -77,7 +78,7 @@ class Upstream:
     def __init__(self, tls=None):
         self.tls = tls
         self.seen, self.changed = [], threading.Condition()
-        self.connections = 0
+        self.connections, self._released = 0, threading.Event()
         self._sock = socket.socket()
         self._sock.bind(("127.0.0.1", 0))
         self._sock.listen(256)
@@ -104,6 +105,9 @@ class Upstream:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def release(self):
+        self._released.set()
 
     def requests(self, target=None):
         with self.changed:
@@ -174,6 +178,9 @@ class Upstream:
             return full("%s Whatever" % parts[1])
         if parts[0] == "slow":
             threading.Event().wait(float(parts[1]))
+            return full("200 OK")
+        if path == "/hang":                             # until the test says release()
+            self._released.wait(60)
             return full("200 OK")
         if path == "/chunked":
             sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n")

@@ -77,7 +77,15 @@ static void start(void)
 
 static void read_all(const struct arena *a, const uint32_t *out, uint32_t n)
 {
+	static union {
+		struct span_rec rec;
+		char slot[SLOT_SIZE];
+	} copy;
 	struct rec_view v;
+	for (uint32_t i = 0; i < arena_slots(a) && i < 64; i++)
+		if (rec_view_open(a, i, &copy.rec, &v))
+			for (int t = 0; t < REC_TAG_MAX; t++)
+				HOLDS(!v.str[t].n || (v.str[t].p >= copy.rec.var && v.str[t].p + v.str[t].n <= copy.slot + SLOT_SIZE));
 	for (uint32_t i = 0; i < n; i++) {
 		HOLDS(out[i] < arena_slots(a));
 		if (!rec_view(a, out[i], scratch, &v))

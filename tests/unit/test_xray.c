@@ -1,0 +1,209 @@
+/* X-Ray: addresses, names, wildcards, documents. What a daemon receives is in tests/e2e/test_xray.py. */
+#include "exporters/xray/xray.h"
+#include "span_sample.h"
+#include "build/deps/include/cjson/cJSON.h"
+
+TEST(addresses)
+{
+	static const struct {
+		const char *in, *want;
+	} rows[] = {
+		{"127.0.0.1:2000", "127.0.0.1 2000 127.0.0.1 2000"},
+		{"xray-daemon:2001", "xray-daemon 2001 xray-daemon 2001"},
+		{"tcp:a:1 udp:b:2", "b 2 a 1"},
+		{"UDP:b:2   tcp:a:1 ", "b 2 a 1"},
+		{"udp:b:2", "b 2 127.0.0.1 2000"},
+		{"tcp:b:2", "127.0.0.1 2000 b 2"},
+		{"[::1]:2000", "::1 2000 ::1 2000"},
+		{"udp:[fe80::1]:9 tcp:x:1", "fe80::1 9 x 1"},
+		{"", ""},
+		{"a", ""},
+		{"a:", ""},
+		{":1", ""},
+		{"a:0", ""},
+		{"a:65536", ""},
+		{"a:1x", ""},
+		{"a b:1", ""},
+		{"tcp:a:1 tcp:b:2", ""},
+		{"a:1 b:2", ""},
+		{"a:1 udp:b:2", ""},
+		{"udp:a:1 b:2", ""},
+		{"http://a:1", ""},
+		{"u@a:1", ""},
+		{"[::1:2000", ""},
+		{"[]:1", ""},
+		{"::1:2000", ""},
+		{"udp:", ""},
+		{"udp:a:1 tcp:b:2 x", ""},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct xray_address udp, tcp;
+		char out[600] = "";
+		unit_case("%s", rows[i].in);
+		if (xray_address_parse(rows[i].in, &udp, &tcp))
+			sprintf(out, "%s %u %s %u", udp.host, udp.port, tcp.host, tcp.port);
+		EQ_STR(out, rows[i].want);
+	}
+}
+
+TEST(wildcards)
+{
+	static const struct {
+		const char *pattern, *text;
+		bool want;
+	} rows[] = {
+		{"*", "", true},
+		{"*", "x", true},
+		{"", "", true},
+		{"", "x", false},
+		{"a?c", "abc", true},
+		{"a?c", "ac", false},
+		{"*.example.com", "API.Example.com", true},
+		{"*.example.com", "example.com", false},
+		{"*a*b", "xxaxxbxb", true},
+		{"*a*b", "xxaxxbxc", false},
+		{"a*", "a", true},
+		{"**a", "ba", true},
+		{"?", "", false},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unit_case("%s %s", rows[i].pattern, rows[i].text);
+		OK(xray_wildcard(rows[i].pattern, (struct slice){rows[i].text, (uint32_t)strlen(rows[i].text)}) == rows[i].want);
+	}
+}
+
+TEST(names)
+{
+	static const struct {
+		const char *in, *want;
+	} rows[] = {
+		{"backend-flask", "backend-flask"},
+		{"a b_c.d:e/f%g&h#i=j+k\\l-m@n", "a b_c.d:e/f%g&h#i=j+k\\l-m@n"},
+		{"a?b;c*d(e)f!g$h~i^j<k>l{m}n\"o", "abcdefghijklmno"},
+		{"", "unknown"},
+		{"???", "unknown"},
+		{"caf\xc3\xa9 \xe4\xb8\xad", "caf\xc3\xa9 \xe4\xb8\xad"},
+		{"x\xf0\x9f\x98\x80y\xcc\x81z\xc3\x97", "xyz"},
+		{"a\xff\x01", "a"},
+	};
+	char out[XRAY_NAME_MOST * 4 + 1], many[400];
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unit_case("%s", rows[i].in);
+		xray_name_clean((struct slice){rows[i].in, (uint32_t)strlen(rows[i].in)}, out);
+		EQ_STR(out, rows[i].want);
+	}
+	memset(many, 'a', sizeof many);
+	EQ_INT((int)xray_name_clean((struct slice){many, sizeof many}, out), 200);
+}
+
+/* ---- documents ---- */
+
+static struct attr own[] = {{.key = "service.name", .key_len = 12, .str = "backend", .str_len = 7}};
+static const struct resource res = {.n = 1, .attrs = own, .service_name = "backend"};
+static struct span_attrs attrs;
+static struct buf out;
+
+static const char *document(const struct sample *s, const struct settings *set, const struct span_event *event, bool in_progress)
+{
+	struct xray_span x = {&s->view, &attrs, &res, event, set, in_progress};
+	out.n = 0;
+	OK(span_attrs_make(&attrs, &s->view, set));
+	OK(xray_doc(&out, &x));
+	span_attrs_free(&attrs);
+	buf_add(&out, "", 1);
+	out.n--;
+	return out.p;
+}
+#define HAS(text, part)                                               \
+	do {                                                              \
+		if (!strstr(text, part))                                      \
+			unit_fail(__FILE__, __LINE__, "no %s in %s", part, text); \
+	} while (0)
+
+TEST(a_segment)
+{
+	struct sample s = sample_new(SPAN_SERVER);
+	s.rec->start_ns += 123456;
+	const char *d = document(&s, &no_limits, NULL, false);
+	HAS(d, "{\"name\":\"backend\",\"id\":\"53995c3f42cd8ad8\",\"trace_id\":\"1-5759e988-bd862e3fe1be46a994272793\","
+	       "\"start_time\":1700000000.000123,\"end_time\":1700000000.010000,\"http\":{\"request\":{\"method\":\"GET\","
+	       "\"url\":\"http://shop.test:8080/a/b\",\"client_ip\":\"192.0.2.9\"},\"response\":{\"status\":200}},\"aws\":");
+	HAS(d, "\"url.query\":\"c=d\"");
+	OK(!strstr(d, "\"fault\"") && !strstr(d, "parent_id") && !strstr(d, "\"type\""));
+}
+
+TEST(an_open_request)
+{
+	struct sample s = sample_new(SPAN_SERVER);
+	s.rec->status = 500;
+	const char *d = document(&s, &no_limits, NULL, true);
+	HAS(d, "\"in_progress\":true");
+	OK(!strstr(d, "end_time") && !strstr(d, "\"response\"") && !strstr(d, "\"fault\""));
+}
+
+TEST(an_aws_call)
+{
+	struct sample s = sample_new(SPAN_CLIENT);
+	memset(s.rec->parent_id, 0xa0, 8);
+	SET(&s, REC_AWS, "dynamodb\nca-central-1\nGetItem\n");
+	SET(&s, REC_AWS_MORE, "\n\n\ntcruddur");
+	SET(&s, REC_AWS_ID, "ID1");
+	const char *d = document(&s, &no_limits, NULL, false);
+	HAS(d, "{\"type\":\"subsegment\",\"name\":\"dynamodb\",");
+	HAS(d, "\"parent_id\":\"a0a0a0a0a0a0a0a0\"");
+	HAS(d, "\"namespace\":\"aws\"");
+	HAS(d, "\"aws\":{\"operation\":\"GetItem\",\"region\":\"ca-central-1\",\"request_id\":\"ID1\",\"table_name\":\"cruddur\",");
+}
+
+/* First the metadata goes, then frames, then annotations; then the document. */
+TEST(too_long)
+{
+	static char path[70000], label[3000];
+	struct settings set = no_limits;
+	struct sample s = sample_new(SPAN_SERVER);
+	struct span_frame frames[30];
+	struct span_event e = {.type = "T", .message = "m", .stacktrace = "", .frames = frames, .n_frames = 30, .frames_left = 2};
+	set.xray.annotations = "url.scheme";
+	memset(path, 'p', sizeof path);
+	memset(label, 'l', sizeof label - 1);
+	for (int i = 0; i < 30; i++)
+		frames[i] = (struct span_frame){label, "p.c", 7};
+	path[0] = '/';
+	path[100] = '?';
+	sample_set(&s, REC_TARGET, path, sizeof path);
+	const char *d = document(&s, &set, NULL, false);
+	OK(!strstr(d, "metadata"));
+	HAS(d, "\"annotations\":{\"url_scheme\":\"http\"}");
+	d = document(&s, &set, &e, false);
+	HAS(d, "\"truncated\":22,\"stack\":[{\"path\":\"p.c\",\"line\":7,\"label\":\"lll");
+	HAS(d, "\"annotations\"");
+	memset(path, 'm', sizeof path);
+	path[sizeof path - 1] = 0;
+	e.message = path;
+	struct xray_span x = {&s.view, &attrs, &res, &e, &set, false};
+	OK(span_attrs_make(&attrs, &s.view, &set));
+	out.n = 3;
+	OK(!xray_doc(&out, &x));
+	EQ_INT((int)out.n, 3);
+	span_attrs_free(&attrs);
+	buf_free(&out);
+}
+
+TEST(a_call_outside_of_requests)
+{
+	struct sample s = sample_new(SPAN_CLIENT);
+	struct xray_span x = {&s.view, &attrs, &res, NULL, &no_limits, false};
+	out.n = 0;
+	OK(span_attrs_make(&attrs, &s.view, &no_limits));
+	OK(xray_local_root(&out, &x));
+	buf_add(&out, "", 1);
+	HAS(out.p, "{\"name\":\"backend\",\"id\":\"09c306651897d082\",");
+	span_attrs_free(&attrs);
+	HAS(document(&s, &no_limits, NULL, false), "\"parent_id\":\"09c306651897d082\"");
+	memset(s.rec->parent_id, 1, 8);
+	OK(span_attrs_make(&attrs, &s.view, &no_limits));
+	out.n = 0;
+	OK(!xray_local_root(&out, &x) && out.n == 0);
+	span_attrs_free(&attrs);
+	buf_free(&out);
+}
