@@ -43,7 +43,7 @@ static void say_frame(struct buf *b, size_t i, const struct report_frame *f)
 	}
 	if (f->scanned)
 		say(b, "? ");
-	if (!f->inlined && f->ip)
+	if (!f->inlined && (f->ip || !f->function))
 		say(b, "0x%016llx in ", (unsigned long long)f->ip);
 	say(b, "%s", f->function ? f->function : "??");
 	if (f->function && !strchr(f->function, '('))

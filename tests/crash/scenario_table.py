@@ -78,7 +78,7 @@ def sender(text, other=False):
 
 def title(named, file="crash_c", source="crash_c.c"):
     def look(r, build, more):
-        got = re.fullmatch(r"SIG[A-Z]+ in (.*?)(?: \((.*)\))?", r.title)
+        got = re.fullmatch(r"(?:SIG[A-Z]+|[a-z_]+::[a-z_]+) in (.*?)(?: \((.*)\))?", r.title)
         if build == "stripped" and file.endswith(".so"):        # it is exported
             equal((got[1], got[2]), (named, file), "title")
         elif build == "stripped":
@@ -215,12 +215,12 @@ SCENARIOS = {
     "jump_loop": Scenario(35, look=in_time), "jump_overflow": Scenario(35, look=in_time),
     "backtrace": Scenario(34, (SEGV, MAPERR, "0x0"), exe="crash_unwinds", frames=("fault", "outer", "main")),
     "libunwind": Scenario(34, (SEGV, MAPERR, "0x0"), exe="crash_unwinds", frames=("fault", "outer", "main")),
-    "throw": Scenario(40, (ABRT, TKILL), **THROW, frames=("std::terminate", "__cxa_throw", "shop::parse_order", "shop::handle", "main"),
+    "throw": Scenario(40, (ABRT, TKILL), cls="shop::order_error", **THROW, frames=("std::terminate", "__cxa_throw", "shop::parse_order", "shop::handle", "main"),
                       look=title("shop::parse_order", "crash_cxx", "crash_cxx.cc")),
-    "rethrow": Scenario(40, (ABRT, TKILL), **CXX, frames=("std::terminate", "__cxa_rethrow", "rethrow", "main"),
+    "rethrow": Scenario(40, (ABRT, TKILL), cls="shop::order_error", **CXX, frames=("std::terminate", "__cxa_rethrow", "rethrow", "main"),
                         look=title("rethrow", "crash_cxx", "crash_cxx.cc")),
-    "noexcept": Scenario(40, (ABRT, TKILL), **CXX, frames=("__gxx_personality_v0", "_Unwind_Resume", "shop::quiet", "main")),
-    "cxx_thread": Scenario(40, (ABRT, TKILL), args=["thread"], **THROW, frames=("std::terminate", "__cxa_throw", "shop::parse_order", "shop::handle"),
+    "noexcept": Scenario(40, (ABRT, TKILL), cls="shop::order_error", **CXX, frames=("__gxx_personality_v0", "_Unwind_Resume", "shop::quiet", "main")),
+    "cxx_thread": Scenario(40, (ABRT, TKILL), args=["thread"], cls="shop::order_error", **THROW, frames=("std::terminate", "__cxa_throw", "shop::parse_order", "shop::handle"),
                            look=both_of(title("shop::parse_order", "crash_cxx", "crash_cxx.cc"), on_thread())),
     "own_terminate": Scenario(40, (ABRT, TKILL), **THROW, frames=("own_terminate", "std::terminate", "__cxa_throw", "shop::parse_order", "shop::handle", "main")),
     "caught": Scenario(40, **CXX, lib="crash_throw.cc"),

@@ -224,16 +224,16 @@ def core_told(said):
 class Scenario:
     """argv: of the program's arguments; exe: which; n: reports; first: see compare_frames; core: is there one to compare;
     look: what else must be there (a function of reports, build and what else is known); why: build to the kind of difference
-    from gdb that is explained where it stands; live: can gdb stop where the core would be (it is asked where there are no cores); extra: threads of ours."""
+    from gdb that is explained where it stands; live: can gdb stop where the core would be (it is asked where there are no cores); extra: threads of ours; cls: what an exception of the program is called, instead of the signal."""
 
     def __init__(self, number, *want, exe="crash_c", args=(), env=None, n=None, first=False, core=True, gdb=True, look=None,
                  wrap=(), flush=False, frames=(), lib=None, why=None,
-                 box=None, partial=False, warns=False, live=True, extra=0):
+                 box=None, partial=False, warns=False, live=True, extra=0, cls=None):
         self.number, self.want, self.exe, self.args, self.env = number, want, exe, list(args), env or {}
         self.n = (1 if want else 0) if n is None else n
         self.first, self.core, self.gdb, self.look, self.wrap, self.flush = first, core, gdb, look, list(wrap), flush
         self.frames, self.lib, self.why, self.box, self.partial = frames, lib, why or {}, box, partial
-        self.warns, self.live, self.extra = warns, live, extra
+        self.warns, self.live, self.extra, self.cls = warns, live, extra, cls
 
 
 class Bench:
@@ -358,8 +358,9 @@ class Bench:
         signo, code, *addr = want
         kind = {SEGV: "SIGSEGV", BUS: "SIGBUS", ILL: "SIGILL", FPE: "SIGFPE", ABRT: "SIGABRT", TRAP: "SIGTRAP", SYS: "SIGSYS"}
         equal((r.custom["signal"], r.custom["si_code"]), (signo, r.custom["si_code"] if code is None else code), "signal and si_code")
-        equal((r.cls, r.item["level"], r.item["custom"]["source"]), (kind[signo], "critical", "signal"), "class, level")
-        check(r.title.startswith(kind[signo] + " "), "title %r" % r.title)
+        cls = s.cls or kind[signo]
+        equal((r.cls, r.item["level"], r.item["custom"]["source"]), (cls, "critical", "signal"), "class, level")
+        check(r.title.startswith(cls), "title %r" % r.title)
         if addr:
             equal(r.custom.get("si_addr"), addr[0], "si_addr")
         exe = self.exes[s.exe]
