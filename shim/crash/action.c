@@ -49,10 +49,10 @@ static _Atomic uint64_t interrupts;
 /* For entry.S: the program's handler of a captured signal that takes nothing but a note of its frame; 0: crash_enter. */
 extern _Atomic uintptr_t crash_fast[65] __attribute__((visibility("hidden")));
 _Atomic uintptr_t crash_fast[65];
-_Static_assert(offsetof(struct crash_self, alt) == 0 && offsetof(struct crash_self, first.signo) == 16 &&
-               offsetof(struct crash_self, first.uc) == 24 && offsetof(struct crash_self, first.at) == 32 &&
-               offsetof(struct crash_self, first.sum) == 40 && offsetof(struct crash_alt, size) == 8 &&
-               offsetof(ucontext_t, uc_mcontext.gregs) == 40 && REG_RSP == 15 && NGREG == 23, "entry.S knows");
+_Static_assert(offsetof(struct crash_self, first.signo) == 8 && offsetof(struct crash_self, first.uc) == 16 &&
+               offsetof(struct crash_self, first.at) == 24 && offsetof(struct crash_self, first.sum) == 32 &&
+               offsetof(struct crash_self, no_room) == 48 && offsetof(ucontext_t, uc_stack.ss_sp) == 16 &&
+               offsetof(ucontext_t, uc_stack.ss_size) == 32 && offsetof(ucontext_t, uc_mcontext.gregs) == 40 && REG_RSP == 15 && NGREG == 23, "entry.S knows");
 
 struct crash_libc crash_libc;
 struct crash_export crash_export;

@@ -53,8 +53,9 @@ struct crash_first { /* a fault that a handler of the program's got: should it g
 
 struct crash_self { /* of each thread */
 	struct crash_alt *alt; /* NULL = none of ours */
-	bool no_room; /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
 	struct crash_first first;
+	/* Four bytes of flags: while any is set, entry.S leaves all to crash_enter. */
+	bool no_room; /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
 };
 extern __thread struct crash_self crash_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
