@@ -186,7 +186,9 @@ void on_txv(int fd, const struct iovec *v, int count, ssize_t r, int err)
 			text_wrote(fd, v, count, (size_t)r);
 		return;
 	}
-	if (r >= 0) {
+	if (__builtin_expect(r > 0 && v->iov_len >= (size_t)r, 1)) { /* all of it out of the first */
+		http_tx(c, fd, v->iov_base, (size_t)r, 0);
+	} else if (r >= 0) {
 		for (int i = 0; i < count && r > 0; i++) {
 			size_t n = v[i].iov_len < (size_t)r ? v[i].iov_len : (size_t)r;
 			if (n)

@@ -49,10 +49,10 @@ static _Atomic uint64_t interrupts;
 /* For entry.S: the program's handler of a captured signal that takes nothing but a note of its frame; 0: crash_enter. */
 extern _Atomic uintptr_t crash_fast[65] __attribute__((visibility("hidden")));
 _Atomic uintptr_t crash_fast[65];
-_Static_assert(offsetof(struct crash_self, alt) == 0 && offsetof(struct crash_self, capturing) == 9 &&
-               offsetof(struct crash_self, own) == 10 && offsetof(struct crash_self, first.signo) == 16 &&
-               offsetof(struct crash_self, first.uc) == 24 && offsetof(struct crash_self, first.at) == 32 &&
-               offsetof(struct crash_self, first.sum) == 40 && offsetof(struct crash_alt, size) == 8 &&
+_Static_assert(offsetof(struct crash_self, first.signo) == 8 && offsetof(struct crash_self, first.uc) == 16 &&
+               offsetof(struct crash_self, first.at) == 24 && offsetof(struct crash_self, first.sum) == 32 &&
+               offsetof(struct crash_self, no_room) == 48 && offsetof(struct crash_self, own) == 50 &&
+               offsetof(ucontext_t, uc_stack.ss_sp) == 16 && offsetof(ucontext_t, uc_stack.ss_size) == 32 &&
                offsetof(ucontext_t, uc_mcontext.gregs) == 40 && REG_RSP == 15 && NGREG == 23, "entry.S knows");
 
 struct crash_libc crash_libc;
@@ -136,7 +136,7 @@ static int install(int sig, uint32_t n, struct sigaction *old)
 		const struct record *new = record(sig, n);
 		struct sigaction k = for_kernel(sig, new);
 		uintptr_t h = atomic_load_explicit(&new->handler, memory_order_relaxed);
-		bool fast = captured(sig) && sig != SIGABRT && own_handler(h) && !(new->flags & ((int)SA_RESETHAND | SA_ONSTACK));
+		bool fast = captured(sig) && sig != SIGABRT && own_handler(h) && !(new->flags & (int)SA_RESETHAND);
 		atomic_store(&crash_fast[sig], fast ? h : 0);
 		int r = crash_libc.sigaction(sig, &k, old);
 		uint32_t now = atomic_load(&table[sig].now);

@@ -53,10 +53,12 @@ struct crash_first { /* a fault that a handler of the program's got: should it g
 
 struct crash_self { /* of each thread */
 	struct crash_alt *alt; /* NULL = none of ours */
-	bool no_room; /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
+	struct crash_first first;
+	/* Four bytes of flags: while any is set, entry.S leaves all to crash_enter. */
+	bool no_room;   /* its handler found none on the stack: the kernel ends such a process with a SIGSEGV of its own */
 	bool capturing; /* a fault now is ours */
 	bool own;       /* our own thread */
-	struct crash_first first;
+	bool unused;
 	uintptr_t under, over; /* a handler runs on the alternate stack at `over`: where the thread's own stack was left */
 	size_t over_size;
 };

@@ -18,12 +18,12 @@
 .endm
 
 /* In struct crash_self and crash_first; action.c checks them. */
-#define ALT 0
-#define OURS 9 /* capturing, own */
-#define SIGNO 16
-#define UC 24
-#define AT 32
-#define SUM 40
+#define SIGNO 8
+#define UC 16
+#define AT 24
+#define SUM 32
+#define FLAGS 48
+#define STACK 16 /* in ucontext_t: the alternate stack, where it is, flags, size */
 #define GREGS 40
 #define REG_RSP (GREGS + 15 * 8)
 
@@ -39,16 +39,13 @@ function crash_entry
 	testq	%rax, %rax
 	jz	2f
 	movq	crash_self@gottpoff(%rip), %rcx
-	cmpw	$0, %fs:OURS(%rcx)
+	cmpl	$0, %fs:FLAGS(%rcx)
 	jne	2f
-	movq	%fs:ALT(%rcx), %r8
-	testq	%r8, %r8
-	jz	1f
 	movq	%rsp, %r9
-	subq	(%r8), %r9
-	cmpq	8(%r8), %r9
+	subq	STACK(%rdx), %r9
+	cmpq	STACK+16(%rdx), %r9
 	jb	2f
-1:	movq	%fs:UC(%rcx), %r8
+	movq	%fs:UC(%rcx), %r8
 	cmpq	REG_RSP(%rdx), %r8
 	ja	2f
 	cmpl	$0, 8(%rsi)

@@ -21,7 +21,7 @@ static uint32_t list_mark(struct arena *a, uint32_t head)
 			break;
 		}
 		n++;
-		texts += arena_slot(a, i)->kind == SPAN_TEXT;
+		texts += arena_slot(a, i)->kind >= SPAN_TEXT;
 		i = atomic_load_explicit(&arena_slot(a, i)->next, memory_order_relaxed);
 	}
 	arena_count(a, COUNT_SPANS, n - texts);

@@ -153,7 +153,8 @@ static void decide(struct span_ctx *c, const struct trace_ctx *parent)
 void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t start_ns)
 {
 	struct trace_ctx in = {0};
-	bool found = config.propagators && trace_extract(h, config.propagators, &in);
+	bool any = h->n_traceparent || (h->b3.n | h->b3_trace_id.n | h->b3_sampled.n | h->b3_flags.n | h->amzn_trace_id.n);
+	bool found = any && config.propagators && trace_extract(h, config.propagators, &in);
 	small_clear(c, offsetof(struct span_ctx, state));
 	atomic_store_explicit(&serves, true, memory_order_relaxed);
 	if (found) {
