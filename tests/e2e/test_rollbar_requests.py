@@ -117,6 +117,18 @@ def at_the_end_of_the_program():
 
 
 @test
+def without_traces():
+    """Rollbar alone: requests are followed for their items, and no span goes anywhere."""
+    with Box(REMORA_ROLLBAR_5XX="1", OTEL_TRACES_EXPORTER="none") as box:
+        g = box.serve()
+        equal(get(g.port, "/orders/1234"), 500, "status")
+        item, = box.rollbar.wait(1)
+        equal((item["context"], item["body"]["trace"]["exception"]["class"]), ("GET /orders/1234", "ZeroDivisionError"), "item")
+        g.stop()
+        equal(len(box.recv.requests), 0, "requests to the collector")
+
+
+@test
 def off_by_default():
     with Box() as box:
         g = box.serve()
