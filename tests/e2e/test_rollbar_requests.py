@@ -89,6 +89,23 @@ def long_requests_are_whole():
 
 
 @test
+def headers_by_option():
+    with Box(REMORA_ROLLBAR_5XX="1", REMORA_CAPTURE_HEADERS="Referer,X-Request-Id,Authorization") as box:
+        g = box.serve()
+        get(g.port, "/busy/1", ("Referer", "http://shop/?token=hunter2&a=1"), ("X-Request-ID", "r-17"), ("Authorization", "Basic hunter3"))
+        g.stop()
+        item, = box.rollbar.wait(1)
+        h = item["request"]["headers"]
+        equal((h["x-request-id"], h["referer"]), ("r-17", "http://shop/?token=REDACTED&a=1"), "headers")
+        span, = box.recv.wait(1)
+        equal(span["http.request.header.x-request-id"], ["r-17"], "attribute")
+        equal(span["http.request.header.referer"], ["http://shop/?token=REDACTED&a=1"], "attribute")
+        check("hunter" not in json.dumps(item) + str(span.attrs), "a secret")
+        check(any("REMORA_CAPTURE_HEADERS: Authorization is left out" in l for l in g.lines), "no word of the credential")
+        box.rollbar.check()
+
+
+@test
 def failed_without_one():
     """Grouped by method, route and status, and capped."""
     with Box(REMORA_ROLLBAR_5XX="1") as box:
