@@ -21,7 +21,7 @@ enum { /* of OTLP */
 };
 
 #define SMALL_TEXT 1024 /* addresses, numbers, NULs, prefixes of keys beside the record's own strings */
-#define COPIES 2       /* of one string, at most: Host in url.full and server.address */
+#define COPIES 2        /* of one string, at most: Host in url.full and server.address */
 
 struct maker {
 	struct span_attrs *o;

@@ -4,7 +4,7 @@
 
 #include "proto/http1.h"
 
-#define HEADERS_MOST 8   /* names */
+#define HEADERS_MOST 8 /* names */
 #define HEADER_NAME_MOST 64
 
 /* Its first value without blanks around it; p NULL = none. Borrows from the head. */

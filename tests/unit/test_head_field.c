@@ -42,7 +42,10 @@ TEST(bad_names)
 		const char *text, *bad;
 		unsigned n;
 	} bads[] = {
-		{"Authorization", "Authorization", 0}, {"a,COOKIE,b", "COOKIE", 2}, {"a b", "a b", 0}, {"a:", "a:", 0},
+		{"Authorization", "Authorization", 0},
+		{"a,COOKIE,b", "COOKIE", 2},
+		{"a b", "a b", 0},
+		{"a:", "a:", 0},
 		{"a,b,c,d,e,f,g,h,i", "i", HEADERS_MOST},
 	};
 	for (size_t i = 0; i < sizeof bads / sizeof *bads; i++) {
