@@ -363,6 +363,7 @@ static void copy_args(int argc, char *const *argv)
 void config_read(int argc, char *const *argv, char *const *envp)
 {
 	struct termios t;
+	config.argv_at = (uintptr_t)argv;
 	copy_args(argc, argv);
 	copy_env(envp);
 	long n = sys6(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/exe", (long)config.exe, sizeof config.exe - 1, 0, 0);

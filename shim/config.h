@@ -46,6 +46,7 @@ struct config {
 	struct user_rules user; /* REMORA_USER; borrows from env */
 	struct trace_ctx parent;                   /* TRACEPARENT of the environment; valid or not */
 	struct slice tracestate, baggage;          /* of the environment, checked */
+	uintptr_t argv_at; /* where the initial stack ends: above lie arguments and environment; 0 unknown */
 	char exe[PATH_MAX];
 	const char *env[CONFIG_ENV_MAX + 1]; /* copies, NAME=VALUE, NULL at the end */
 	char args[4096];                     /* argv as it was at the start, each with its NUL; cut at the end */

@@ -14,6 +14,7 @@
 
 #define MOST (32u << 20)
 #define RED_ZONE 128
+#define ARGUMENTS_MOST (64u << 20)
 #define RECENT_MOST (256u << 10)
 #define PAGE 4096u
 
@@ -79,6 +80,13 @@ void crash_put(enum crash_section_type type, int tid, uint64_t addr, const void 
 void crash_put_memory(enum crash_section_type type, int tid, uint64_t from, uint64_t to)
 {
 	int holes = 0;
+	/* Above main's frames lie arguments and environment: tokens stand there, and no frame. */
+	if (type == CRASH_SEC_STACK && config.argv_at) {
+		if (from >= config.argv_at && from - config.argv_at < ARGUMENTS_MOST)
+			return;
+		if (from < config.argv_at && to > config.argv_at)
+			to = config.argv_at;
+	}
 	while (from < to && holes < 16 && crash_file.fd >= 0) {
 		size_t n = write_at((const void *)(uintptr_t)from, (size_t)(to - from), crash_file.at + sizeof(struct crash_section));
 		close_section(type, tid, from, n);
@@ -443,10 +451,13 @@ static void put_far_end(void)
 {
 	struct crash_head *h = &crash_file.head;
 	uint64_t seen = ((h->regs[CR_RSP] - RED_ZONE) & ~(uint64_t)7) + CRASH_STACK;
-	if (h->stack_hi <= seen)
+	uint64_t hi = h->stack_hi;
+	if (config.argv_at > h->regs[CR_RSP] && config.argv_at < hi)
+		hi = config.argv_at;
+	if (hi <= seen)
 		return;
-	uint64_t from = h->stack_hi - CRASH_FAR;
-	crash_put_memory(CRASH_SEC_STACK, h->tid, from > seen ? from : seen, h->stack_hi);
+	uint64_t from = hi - CRASH_FAR;
+	crash_put_memory(CRASH_SEC_STACK, h->tid, from > seen ? from : seen, hi);
 }
 
 static void put_abort_message(void)
