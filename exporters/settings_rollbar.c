@@ -3,6 +3,7 @@
 #include "exporters/log.h"
 #include "exporters/settings.h"
 #include "exporters/utf8.h"
+#include "proto/head_field.h"
 #include "proto/user_rule.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +58,17 @@ static enum capture_ip capture_ip(const struct settings *s)
 	return IP_NONE;
 }
 
-/* The shim has parsed it as well, and is silent. */
+/* The shim has parsed them as well, and is silent. */
+static void header_names(const struct settings *s)
+{
+	static const char name[] = "REMORA_CAPTURE_HEADERS";
+	struct header_names l;
+	struct slice bad = {NULL, 0};
+	if (!header_names_parse(&l, settings_get(s->host, name), &bad))
+		log_once(log_bit(name), "%s: %.*s is left out: it is no name, carries a credential, or is more than the %dth", name,
+		         (int)(bad.n < 80 ? bad.n : 80), bad.p, HEADERS_MOST);
+}
+
 static void user_rules(const struct settings *s)
 {
 	static const char name[] = "REMORA_USER";
@@ -133,6 +144,7 @@ void settings_rollbar(struct settings *s)
 	s->crash_source = source && *source && !is_no(source);
 	s->state_dir = state_dir(s);
 	rollbar(s);
+	header_names(s);
 	user_rules(s);
 }
 

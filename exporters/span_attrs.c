@@ -9,7 +9,7 @@
 #include "exporters/settings.h"
 #include "exporters/span_aws.h"
 #include "exporters/span_url.h"
-#include "proto/http1.h"
+#include "proto/head_field.h"
 #include <arpa/inet.h>
 #include <strings.h>
 
@@ -21,8 +21,8 @@ enum { /* of OTLP */
 	   PARENT_REMOTE = 0x200,
 };
 
-#define SMALL_TEXT 512 /* addresses, numbers and NULs beside the record's own strings */
-#define COPIES 2       /* of one string, at most: Host in url.full and server.address, an AWS operation */
+#define SMALL_TEXT 1024 /* addresses, numbers, NULs, prefixes of keys beside the record's own strings */
+#define COPIES 2        /* of one string, at most: Host in url.full and server.address, an AWS operation */
 
 struct maker {
 	struct span_attrs *o;
@@ -224,6 +224,31 @@ static void add_exchange(struct maker *m, const struct span_rec *r, unsigned fai
 	}
 }
 
+/* "name: value" lines: http.request.header.<name>, an array as the conventions want it. */
+static void add_headers(struct maker *m, struct slice lines)
+{
+	static const struct slice prefix = SLICE("http.request.header.");
+	for (unsigned i = 0; lines.n && i < HEADERS_MOST; i++) {
+		struct slice line = slice_next(&lines, '\n'), name = slice_next(&line, ':');
+		char *key = m->at;
+		if (!name.n || name.n > HEADER_NAME_MOST)
+			continue;
+		text(m, prefix);
+		text(m, name);
+		uint32_t key_len = (uint32_t)(m->at - key);
+		*m->at++ = 0;
+		struct attr *a = begin(m, key, key_len);
+		if (!a)
+			return;
+		char *from = m->at;
+		text(m, slice_trim(line));
+		end_text(m, a, from);
+		a->type = ATTR_STRINGS;
+		a->str_len++; /* its NUL */
+		a->n = 1;
+	}
+}
+
 static void server(struct maker *m, const struct rec_view *v)
 {
 	const struct span_rec *r = v->rec;
@@ -252,6 +277,7 @@ static void server(struct maker *m, const struct rec_view *v)
 		LIT("client.address", peer);
 	add_peer(m, r, peer);
 	STR("user_agent.original", v->str[REC_USER_AGENT]);
+	add_headers(m, v->str[REC_HEADERS]);
 	STR("enduser.id", v->str[REC_USER]);
 	STR("http.route", route);
 	add_exchange(m, r, 500);

@@ -9,8 +9,8 @@
 #define IDLE_NS (30 * SECOND) /* nothing to send for so long: the thread ends */
 #define BUSY_WAIT_MS 2        /* for sockets, while records stream in */
 #define SOME_WAIT_MS 5        /* while some do */
-#define FROZEN_WAIT_NS (5 * MS)
 #define QUIET_WAIT_MS 15      /* else; it bounds how long a flush waits to be noticed */
+#define FROZEN_WAIT_NS (5 * MS)
 
 struct worker *worker_new(const struct export_host *host)
 {

@@ -386,6 +386,7 @@ static void copy_args(int argc, char *const *argv)
 void config_read(int argc, char *const *argv, char *const *envp)
 {
 	struct termios t;
+	config.argv_at = (uintptr_t)argv;
 	copy_args(argc, argv);
 	copy_env(envp);
 	long n = sys6(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/exe", (long)config.exe, sizeof config.exe - 1, 0, 0);
@@ -411,6 +412,7 @@ void config_read(int argc, char *const *argv, char *const *envp)
 	config.errors = errors ? is_on(errors) : config_get("ROLLBAR_ACCESS_TOKEN") || config_get("ROLLBAR_ACCESS_TOKEN_FILE");
 	read_crash();
 	struct slice bad;
+	header_names_parse(&config.headers, config_get("REMORA_CAPTURE_HEADERS"), &bad);
 	user_rules_parse(&config.user, config_get("REMORA_USER"), &bad);
 	config.runtime_dir = config_get("REMORA_RUNTIME_DIR");
 	config.xdg_runtime_dir = config_get("XDG_RUNTIME_DIR");

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/slice.h"
+#include "proto/head_field.h"
 #include "proto/tracecontext.h"
 #include "proto/user_rule.h"
 #include <limits.h>
@@ -41,9 +42,11 @@ struct config {
 	bool private_files; /* a client certificate or key, or a CA file, is configured */
 	const char *runtime_dir, *xdg_runtime_dir; /* NULL = unset */
 	const char *service_name, *resource_attributes; /* NULL = unset */
+	struct header_names headers; /* REMORA_CAPTURE_HEADERS; borrows from env */
 	struct user_rules user; /* REMORA_USER; borrows from env */
 	struct trace_ctx parent;                   /* TRACEPARENT of the environment; valid or not */
 	struct slice tracestate, baggage;          /* of the environment, checked */
+	uintptr_t argv_at; /* where the initial stack ends: above lie arguments and environment; 0 unknown */
 	char exe[PATH_MAX];
 	const char *env[CONFIG_ENV_MAX + 1]; /* copies, NAME=VALUE, NULL at the end */
 	char args[4096];                     /* argv as it was at the start, each with its NUL; cut at the end */

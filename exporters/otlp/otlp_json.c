@@ -169,7 +169,7 @@ static void put_span(struct buf *b, struct tree *t, const struct rec_view *v, st
 	const struct span_event *event = span_events_find(batch->events, v);
 	if (event)
 		span_event_mark(batch->events, event, a);
-	if (!tree_room(t, 26 + (SPAN_ATTRS_MAX + 3) * ATTRIBUTE_ITEMS)) {
+	if (!tree_room(t, 26 + (SPAN_ATTRS_MAX + 3) * ATTRIBUTE_ITEMS + 2 * SPAN_ATTRS_MAX)) {
 		b->failed = true;
 		return;
 	}

@@ -3,7 +3,7 @@
 #include "exporters/errors/making.h"
 #include "exporters/span_url.h"
 #include "exporters/utf8.h"
-#include "proto/http1.h"
+#include "proto/head_field.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +64,21 @@ static void add_query(cJSON *request, struct slice query)
 	}
 }
 
+/* "name: value" lines. */
+static void add_headers(cJSON *headers, struct slice lines)
+{
+	for (unsigned i = 0; lines.n && i < HEADERS_MOST; i++) {
+		struct slice line = slice_next(&lines, '\n'), name = slice_next(&line, ':');
+		char *key = item_clean(name.p, name.n, HEADER_NAME_MOST);
+		size_t n = 0;
+		char *value = scrub(slice_trim(line), true, &n);
+		if (key && *key && value && !cJSON_GetObjectItem(headers, key))
+			item_slice(headers, key, (struct slice){value, (uint32_t)n});
+		free(key);
+		free(value);
+	}
+}
+
 /* As much of it as is wanted. */
 static void add_ip(cJSON *request, struct slice text, enum capture_ip how)
 {
@@ -120,6 +135,7 @@ void rollbar_put_request(cJSON *data, const struct item_facts *f)
 	headers = cJSON_AddObjectToObject(o, "headers");
 	item_slice(headers, "Host", request_str(q, REC_HOST));
 	item_slice(headers, "User-Agent", request_str(q, REC_USER_AGENT));
+	add_headers(headers, request_str(q, REC_HEADERS));
 	add_query(o, t.query);
 	struct slice client = request_str(q, REC_CLIENT_ADDR);
 	if (!client.n && address(&c->rec.peer, ip, sizeof ip))

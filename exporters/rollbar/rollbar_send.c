@@ -119,7 +119,9 @@ static void token_refused(struct rollbar *r, struct item *i, int status)
 static void too_large(struct rollbar *r, struct item *i)
 {
 	size_t before = i->body.n;
-	bool ok = i->cut == 0 ? rollbar_shrink(&i->body, before / 4) || rollbar_failsafe(&i->body)
+	/* Much shorter, since nobody says how long it may be; half of it before nothing is left of the trace. */
+	bool ok = i->cut == 0 ? rollbar_shrink(&i->body, before / 4) || rollbar_shrink(&i->body, before / 2) ||
+	                            rollbar_failsafe(&i->body)
 	                      : i->cut == 1 && rollbar_failsafe(&i->body);
 	i->cut++;
 	if (!ok) {

@@ -16,6 +16,7 @@
 #define MOST (32u << 20)
 #define LEAST (512u << 10) /* files that may not grow so far (RLIMIT_FSIZE) would cut the record */
 #define RED_ZONE 128
+#define ARGUMENTS_MOST (64u << 20)
 #define RECENT_MOST (256u << 10)
 #define PAGE 4096u
 
@@ -88,6 +89,13 @@ void crash_put(enum crash_section_type type, int tid, uint64_t addr, const void 
 void crash_put_memory(enum crash_section_type type, int tid, uint64_t from, uint64_t to)
 {
 	int holes = 0;
+	/* Above main's frames lie arguments and environment: tokens stand there, and no frame. */
+	if (type == CRASH_SEC_STACK && config.argv_at) {
+		if (from >= config.argv_at && from - config.argv_at < ARGUMENTS_MOST)
+			return;
+		if (from < config.argv_at && to > config.argv_at)
+			to = config.argv_at;
+	}
 	while (from < to && holes < 16 && (crash_file.fd >= 0 || crash_file.mem)) {
 		size_t n = write_at((const void *)(uintptr_t)from, (size_t)(to - from), crash_file.at + sizeof(struct crash_section));
 		close_section(type, tid, from, n);
@@ -475,11 +483,13 @@ static bool overflowed(const struct crash_head *h)
 
 static void put_far_end(const struct stack *s)
 {
-	uint64_t seen = below(s->sp) + CRASH_STACK;
-	if (s->end || s->hi <= seen)
+	uint64_t seen = below(s->sp) + CRASH_STACK, hi = s->hi;
+	if (config.argv_at > s->sp && config.argv_at < hi)
+		hi = config.argv_at;
+	if (s->end || hi <= seen)
 		return;
-	uint64_t from = s->hi - CRASH_FAR;
-	crash_put_memory(CRASH_SEC_STACK, crash_file.head.tid, from > seen ? from : seen, s->hi);
+	uint64_t from = hi - CRASH_FAR;
+	crash_put_memory(CRASH_SEC_STACK, crash_file.head.tid, from > seen ? from : seen, hi);
 }
 
 static void put_abort_message(void)

@@ -63,6 +63,7 @@ enum rec_tag { /* of the strings */
 	REC_TRACESTATE,  /* of the span: what came in, or what we began */
 	REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
 	REC_ROUTE,
+	REC_HEADERS,  /* of the request, as REMORA_CAPTURE_HEADERS says: "name: value" lines */
 	REC_USER,     /* who made the request, as REMORA_USER finds it */
 	REC_TEXT,     /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
 	REC_AWS,      /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */

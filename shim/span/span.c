@@ -91,6 +91,15 @@ static void put_target(struct arena *a, struct span_rec *r, struct slice target)
 	context_carry_free(out);
 }
 
+static void put_headers(struct arena *a, struct span_rec *r, const struct http1_head *h)
+{
+	char *out = context_carry_new();
+	size_t n = out ? header_names_write(&config.headers, h, out, CARRY_SIZE) : 0;
+	if (n)
+		rec_put(a, r, REC_HEADERS, (struct slice){out, (uint32_t)n});
+	context_carry_free(out);
+}
+
 static void describe(struct span_rec *r, const struct http1_head *h)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_relaxed);
@@ -106,6 +115,8 @@ static void describe(struct span_rec *r, const struct http1_head *h)
 		rec_put(a, r, REC_HOST, h->host);
 	if (h->user_agent.n)
 		rec_put(a, r, REC_USER_AGENT, h->user_agent);
+	if (r->kind == SPAN_SERVER && config.headers.n)
+		put_headers(a, r, h);
 	if (h->method == HTTP1_OTHER)
 		rec_put(a, r, REC_METHOD, h->method_raw);
 	if (r->kind == SPAN_SERVER && (h->forwarded.n || h->x_forwarded_for.n || h->x_forwarded_proto.n)) {

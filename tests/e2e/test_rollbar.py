@@ -121,6 +121,25 @@ def too_large_is_shortened_then_failsafe():
         box.check()
 
 
+@test
+def a_real_crash_is_shortened():
+    """As long as Rollbar takes it: the frames stay, modules and threads go first."""
+    crash = [PYTHON, "-c", "import ctypes, decimal, ssl; ctypes.string_at(0)"]
+    with Box(OTEL_TRACES_EXPORTER="none") as box:
+        equal(box.run(crash).rc, -11, "exit status")
+        whole, = box.rollbar.wait(1)
+        size = len(box.rollbar.posts[0].raw)
+        check(len(whole["custom"]["modules"]) > 10 and size > 8000, "%d bytes" % size)
+        box.rollbar.limit = size // 2
+        equal(box.run(crash).rc, -11, "exit status")
+        item = box.rollbar.wait(2)[1]
+        equal([p.status for p in box.rollbar.posts], [200, 413, 200], "answers")
+        equal(item["uuid"], box.rollbar.posts[1].data["uuid"], "uuid")
+        equal(item["body"]["trace"]["exception"]["class"], "SIGSEGV", "it is still a trace")
+        equal(item["fingerprint"], whole["fingerprint"], "group")
+        equal(box.spool(), [], "spool")
+
+
 @cases(status_401=401, status_403=403)
 def token_refused(status):
     with Box() as box:
@@ -153,11 +172,16 @@ def token_file_missing():
         equal(len(box.spool()), 1, "spool")
 
 
-@test
-def state_directory_of_others_is_refused():
+@cases(open=(0o755, None), of_another_user=(0o700, 65534), group=(0o710, None))
+def state_directory_is_refused(case):
+    mode, owner = case
+    if owner and os.geteuid():
+        raise Skip("root")
     with Box() as box:
         os.mkdir(box.state)
-        os.chmod(box.state, 0o755)
+        os.chmod(box.state, mode)
+        if owner:
+            os.chown(box.state, owner, -1)
         box.rollbar.script = [Reply(500)]
         r = box.remora("rollbar", "test", rc=1)
         check("REMORA_STATE_DIR" in r.text, r.text)

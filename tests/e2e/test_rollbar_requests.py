@@ -89,6 +89,23 @@ def long_requests_are_whole():
 
 
 @test
+def headers_by_option():
+    with Box(REMORA_ROLLBAR_5XX="1", REMORA_CAPTURE_HEADERS="Referer,X-Request-Id,Authorization") as box:
+        g = box.serve()
+        get(g.port, "/busy/1", ("Referer", "http://shop/?token=hunter2&a=1"), ("X-Request-ID", "r-17"), ("Authorization", "Basic hunter3"))
+        g.stop()
+        item, = box.rollbar.wait(1)
+        h = item["request"]["headers"]
+        equal((h["x-request-id"], h["referer"]), ("r-17", "http://shop/?token=REDACTED&a=1"), "headers")
+        span, = box.recv.wait(1)
+        equal(span["http.request.header.x-request-id"], ["r-17"], "attribute")
+        equal(span["http.request.header.referer"], ["http://shop/?token=REDACTED&a=1"], "attribute")
+        check("hunter" not in json.dumps(item) + str(span.attrs), "a secret")
+        check(any("REMORA_CAPTURE_HEADERS: Authorization is left out" in l for l in g.lines), "no word of the credential")
+        box.rollbar.check()
+
+
+@test
 def failed_without_one():
     """Grouped by method, route and status, and capped."""
     with Box(REMORA_ROLLBAR_5XX="1") as box:
@@ -114,6 +131,18 @@ def at_the_end_of_the_program():
         equal(get(f.port, "/busy/1"), 503, "status")
         f.stop(signal.SIGINT)
         equal(len(box.rollbar.wait(1)), 1, "items")
+
+
+@test
+def without_traces():
+    """Rollbar alone: requests are followed for their items, and no span goes anywhere."""
+    with Box(REMORA_ROLLBAR_5XX="1", OTEL_TRACES_EXPORTER="none") as box:
+        g = box.serve()
+        equal(get(g.port, "/orders/1234"), 500, "status")
+        item, = box.rollbar.wait(1)
+        equal((item["context"], item["body"]["trace"]["exception"]["class"]), ("GET /orders/1234", "ZeroDivisionError"), "item")
+        g.stop()
+        equal(len(box.recv.requests), 0, "requests to the collector")
 
 
 @test

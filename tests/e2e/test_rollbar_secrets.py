@@ -121,5 +121,26 @@ def not_in_what_the_program_shows():
             check(TOKEN.encode() not in data, "the token is in %s" % name)
 
 
+@test
+def not_in_a_crash_file():
+    """The token stands in the environment, and so on the stack that is saved: of the crashed thread, and of main beside it."""
+    main_crashes = "import ctypes; ctypes.string_at(0)"
+    other_crashes = ("import ctypes, threading\n"
+                     "t = threading.Thread(target=ctypes.string_at, args=(0,)); t.start(); t.join()")
+    with Box() as box:
+        lib = box.path("lib", "libremora.so")   # alone: no helper takes the file away
+        shutil.copy(SHIM, lib)
+        for code in (main_crashes, other_crashes):
+            r = box.run([PYTHON, "-c", code], env={"LD_PRELOAD": lib, "ROLLBAR_ACCESS_TOKEN": TOKEN, "ROLLBAR_ACCESS_TOKEN_FILE": None})
+            equal(r.rc, -signal.SIGSEGV, "exit status")
+        files = glob.glob(box.runtime + "/*.crash")
+        equal(len(files), 2, "crash files")
+        for path in files:
+            with open(path, "rb") as f:
+                data = f.read()
+            check(b"string_at" in data or len(data) > 10000, "that is no crash file")
+            equal(where(data, TOKEN.encode()), [], "the token in the crash file")
+
+
 if __name__ == "__main__":
     main()

@@ -1,5 +1,6 @@
-/* The first line is REMORA_USER, the rest a request's head. */
+/* The first line is REMORA_USER and REMORA_CAPTURE_HEADERS, the rest a request's head. */
 #include "fuzz.h"
+#include "proto/head_field.h"
 #include "proto/user_rule.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -20,6 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (http1_parse_request(head, left, 0, &h) > 0) {
 		struct slice got = user_rules_find(&r, &h);
 		HOLDS(!got.n || (got.p >= head && got.p + got.n <= head + left && got.n <= USER_MOST));
+		struct header_names l;
+		header_names_parse(&l, rules, &bad);
+		for (size_t cap = 0; cap < 300; cap += 37) {
+			char *out = malloc(cap ? cap : 1);
+			HOLDS(header_names_write(&l, &h, out, cap) <= cap);
+			free(out);
+		}
 	}
 	free(rules);
 	free(head);

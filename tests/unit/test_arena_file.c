@@ -31,6 +31,32 @@ TEST(made_once)
 	clean();
 }
 
+/* By whoever comes to tell a crashed process something. */
+TEST(found_by_a_process_of_its)
+{
+	fresh();
+	struct arena_ident me = self(7);
+	bool box;
+	struct arena *a = arena_attach(&me, &box);
+	OK(a && box && arena_has_process(a, me.pid, me.start)); /* its maker is in the table */
+	int fds = open_fds();
+	struct arena *found = arena_of_process(dir, me.pid, me.start, 7);
+	OK(found && same(a, found) && found != a);
+	EQ_INT(found->procs[0].pid, me.pid);
+	arena_unmap(found);
+	OK(!arena_of_process(dir, me.pid, me.start, 8));     /* other settings */
+	OK(!arena_of_process(dir, me.pid, me.start + 1, 7)); /* another one of that number */
+	OK(!arena_of_process(dir, me.pid + 1, me.start, 7));
+	OK(!arena_of_process("", me.pid, me.start, 7) && !arena_of_process(NULL, me.pid, me.start, 7));
+	OK(!arena_has_process(a, me.pid, me.start + 1));
+	uint32_t entries = 0;
+	for (uint32_t i = 0; i < ARENA_PROCS; i++)
+		entries += a->procs[i].used != PROC_FREE;
+	EQ_INT(entries, 1); /* who looks is not entered */
+	EQ_INT(open_fds(), fds);
+	clean();
+}
+
 TEST(low_fds_stay_free)
 {
 	fresh();

@@ -121,7 +121,7 @@ TEST(crash_file_to_item)
 	uint64_t sent = mono_ns();
 	WAIT_FOR(files(run_dir, "") == 0, 3000);
 	printf("# crash file -> item received: %.2f ms\n", (double)(sent - start) / 1e6);
-	EQ_INT(fake.host.arena->crashes_done, 2); /* taken, and done with */
+	WAIT_FOR(fake.host.arena->crashes_done == 2, 3000); /* taken, and done with */
 	OK(strstr(web.head, "POST /api/1/item/ HTTP/1.1\r\n"));
 	OK(strstr(web.head, "\r\nX-Rollbar-Access-Token: 0123456789abcdef0123456789abcdef\r\n"));
 	OK(strstr(web.head, "\r\nContent-Type: application/json\r\n"));
@@ -337,4 +337,52 @@ TEST(exception_event_protobuf)
 TEST(exception_event_json)
 {
 	tie("http/json");
+}
+
+/* What a helper leaves: all spans that the crash ended have it, others do not, and the record goes once they are gone. */
+TEST(left_by_the_helper)
+{
+	static const char said[] = "6f1d7a52-3b0e-4c1d-9a55-0123456789ab\0SIGSEGV\0Address not mapped\0#0 parse_order at order.c:41";
+	begin(false);
+	other_env(2);
+	fake_env("OTEL_BSP_SCHEDULE_DELAY=100");
+	fake_env("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:%d", web.port);
+	fake_env("OTEL_EXPORTER_OTLP_PROTOCOL=http/json");
+	web_listen();
+	struct arena *a = fake.host.arena;
+	static const uint8_t instance[16] = {1, 2, 3};
+	uint16_t proc = (uint16_t)arena_proc_add(a, getpid(), proc_start_time(getpid()), instance, "exe=/x", 7);
+	fake_start();
+	struct span_rec *left = arena_open(a, getpid()), *crashed = fake_span(1, "/crashed"), *killed = fake_span(2, "/killed"),
+					*well = fake_span(3, "/well"), *other = fake_span(4, "/other");
+	left->kind = SPAN_EXCEPTION;
+	left->proc = proc;
+	left->start_ns = left->end_ns = real_ns();
+	OK(rec_append(a, left, (struct slice){said, sizeof said}));
+	crashed->proc = killed->proc = well->proc = proc;
+	crashed->error = other->error = ERR_CRASHED;
+	crashed->err_no = other->err_no = 11;
+	killed->error = ERR_PROCESS_KILLED;
+	arena_commit(a, left);
+	fake_commit(crashed);
+	fake_commit(killed);
+	fake_commit(well);
+	fake_commit(other);
+	WAIT_FOR(web.requests == 1, 3000);
+	web.body[web.body_n < sizeof web.body ? web.body_n : sizeof web.body - 1] = 0;
+	int events = 0, marks = 0, aborted = 0;
+	for (const char *p = (char *)web.body; (p = strstr(p, "exception.stacktrace")); p++)
+		events++;
+	for (const char *p = (char *)web.body; (p = strstr(p, "\"remora.report\"")); p++)
+		marks++;
+	for (const char *p = (char *)web.body; (p = strstr(p, "\"remora.aborted\"")); p++)
+		aborted++;
+	EQ_INT(events, 2);
+	EQ_INT(marks, 2);
+	EQ_INT(aborted, 3);
+	OK(strstr((char *)web.body, "order.c:41"));
+	EQ_INT(left->state, SLOT_TAKEN); /* until it is sure that no more of its spans come */
+	WAIT_FOR(left->state == SLOT_FREE, 4000);
+	fake_stop(500);
+	finish();
 }
