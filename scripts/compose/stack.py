@@ -41,7 +41,7 @@ def compose_config(*files, env=None):
         argv += ["-f", f]
     r = subprocess.run(argv + ["config", "--format", "json"], env={**os.environ, **(env or {})}, stdout=subprocess.PIPE,
                        stderr=subprocess.PIPE)
-    if r.returncode:
+    if r.returncode or not r.stdout:        # the package's wrapper loses the exit status
         raise Failed("docker compose config: " + r.stderr.decode().strip())
     return json.loads(r.stdout)
 
