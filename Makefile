@@ -1,7 +1,7 @@
 # make             the three artifacts: build/libremora.so, build/libremora-export.so, build/remora
 # make test        everything that CI runs (.ci/run); also: make unit, make e2e
 # make demo check fuzz bench gdb-frames install uninstall clean distclean
-# make dist        build/dist/remora-VERSION-x86_64.tar.gz, for any glibc from 2.17 on (7 to 10 minutes the first time)
+# make dist        build/dist/remora-VERSION-x86_64.tar.gz, for any glibc from 2.17 on (7 minutes the first time)
 # make dist-test   and all end-to-end tests with that, in an old Debian too; make reference: the reference stack, no docker
 #
 # O=DIR            build somewhere else             CC=clang     the other compiler
@@ -282,7 +282,7 @@ dist-test: tests-build
 	@mkdir -p build/dist/test
 	@for f in libremora.so libremora-export.so remora; do ln -sfn ../remora/$$f build/dist/test/$$f; done
 	@for f in hosts tests; do ln -sfn '$(abspath $(O))'/$$f build/dist/test/$$f; done
-	@CC='$(CC)' O=build/dist/test scripts/run-tests tests/dist tests/e2e tests/harm tests/crash
+	@CC='$(CC)' O=build/dist/test scripts/run-tests tests/dist tests/e2e tests/harm tests/crash tests/binary/relocs
 
 reference: artifacts
 	@scripts/setup reference

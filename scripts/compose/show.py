@@ -34,6 +34,12 @@ def tree(spans):
     return lines
 
 
+def document(d):
+    aws = d.get("aws", {})
+    what = " ".join(filter(None, [aws.get("operation"), aws.get("table_name")])) or d.get("http", {}).get("request", {}).get("url", "")
+    return "%-14s %s  %s" % (d["name"], what, d["trace_id"])
+
+
 def show(title, lines, none):
     print("\n%s\n" % title)
     for line in lines or ["(%s)" % none]:
@@ -67,9 +73,8 @@ def main():
             except Failed:
                 pass
         show("Traces, at the collector:", tree(s.spans()), "none")
-        show("Segments, forwarded by the X-Ray daemon:", ["%s  %s  %s" % (d["name"], d.get("http", {}).get("request", {}).get(
-            "url", d.get("namespace", "")), d["trace_id"]) for d in s.segments()],
-            "none: this version sends none" if with_xray else "the daemon is not here")
+        show("Documents, forwarded by the X-Ray daemon (X-Ray samples: 1 a second, then 5 %):", [document(d) for d in s.segments()],
+             "none: this version sends none" if with_xray else "the daemon is not here")
         show("Lines in CloudWatch Logs, group cruddur:", [textwrap.shorten(e, 110) for e in s.log_events("cruddur")], "none")
         if "--once" not in sys.argv:
             print("\n%s serves on, environment of docker-compose.yml; Ctrl-C ends all." % s.url, flush=True)

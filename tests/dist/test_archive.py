@@ -111,10 +111,12 @@ def old_root_is_old_and_bare():
 
 
 @both_roots
-def version(old):
+def launcher_and_version(old):
     with Box(old) as box:
         check(re.fullmatch(r"remora %s \(.*\)\n" % re.search(r"remora-([^-]+)-", ARCHIVE[-1])[1], box.tool("--version")),
               box.tool("--version"))
+        r = box.run([os.path.join(UNPACKED, "remora"), "run", "--", "env"], traced=False)
+        check("LD_PRELOAD=%s\n" % box.place(os.path.join(UNPACKED, "libremora.so")) in r.out.decode(), repr(r))
 
 
 def web(box, **env):

@@ -51,6 +51,24 @@ def every_request_is_a_span_and_its_calls_are_children():
 
 
 @test
+def segments_reach_the_x_ray_daemon():
+    """AWS's own daemon forwards one document per request, and each DynamoDB call with its operation and table."""
+    with Stack(SHIM, {"OTEL_TRACES_SAMPLER": "always_on"}) as s:
+        if "xray-daemon" not in [n for n, _ in s.processes]:
+            raise Skip("X-Ray daemon (%s)" % "; ".join(s.missing))
+        got = answers(s)
+        want = len(REQUESTS) + 1
+
+        def served():
+            return [d for d in s.segments() if d["name"] == "backend-flask"]
+        s.wait("%d segments were forwarded" % want, lambda: len(served()) >= want)
+        equal(sorted((d["http"]["request"]["url"].split("?")[0], d["http"]["response"]["status"]) for d in served()),
+              sorted([(s.url + p, a[0]) for (_, p, _), a in zip(REQUESTS, got)] + [(s.url + "/api/health-check", 200)]), "segments")
+        calls = {(d["aws"]["operation"], d["aws"].get("table_name")) for d in s.segments() if d.get("namespace") == "aws"}
+        check({("PutItem", "cruddur-messages"), ("Query", "cruddur-messages")} <= calls, "DynamoDB: %r" % calls)
+
+
+@test
 def make_reference_shows_and_ends_all():
     p = subprocess.Popen([os.path.join(ROOT, "scripts", "reference")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, start_new_session=True)
