@@ -59,13 +59,16 @@ def cores():
 
 
 class Gdb:
-    def __init__(self):
-        self.lock, self.proc = threading.Lock(), None
+    """One gdb for all cores of a file; what it finds out about libc's names it keeps in `dir`."""
+
+    def __init__(self, dir):
+        self.lock, self.proc, self.dir = threading.Lock(), None, dir
 
     def ask(self, **want):
         with self.lock:
             if not self.proc:
-                self.proc = subprocess.Popen([needs("gdb"), "-nx", "-q", "-batch", "-x", os.path.join(CRASH, "gdb_serve.py")],
+                self.proc = subprocess.Popen([needs("gdb"), "-nx", "-q", "-batch", "-iex", "set index-cache directory " + self.dir,
+                                              "-iex", "set index-cache enabled on", "-x", os.path.join(CRASH, "gdb_serve.py")],
                                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                              text=True, errors="replace", start_new_session=True)
             self.proc.stdin.write(json.dumps(want) + "\n")
@@ -240,10 +243,11 @@ class Bench:
     """All scenarios of one build, two at a time."""
 
     def __init__(self, build, table):
-        self.build, self.table, self.gdb = build, table, Gdb()
+        self.build, self.table = build, table
         self.boxes, self.exes, self.pairs = [], {}, {"equal": 0, "cores equal": 0}
         self.has_cores = cores()
         self.dir = Sandbox()
+        self.gdb = Gdb(self.dir.dir)
         self.lock = threading.Lock()
         self.pool = concurrent.futures.ThreadPoolExecutor(2)
         self.runs = {}
