@@ -378,6 +378,10 @@ class Bench:
         check(any(m["path"].endswith("libc.so.6") and m.get("build_id") for m in r.custom["modules"]), "libc's build-id")
         check(r.thread["tid"] == r.custom["tid"] and r.custom["registers"]["rip"], "thread and registers")
         equal((r.custom.get("incomplete", False), "the capture was cut off" in r.text), (s.partial, s.partial), "incomplete")
+        for f in r.frames:
+            check(f.name != "??" or not f.module or f.build_id and f.offset is not None, "a frame without name or place: %r" % (f,))
+        methods = [f.name if f.name != "??" or not f.module else "%s+%#x" % (os.path.basename(f.module), f.offset) for f in r.frames]
+        equal([f["method"] for f in reversed(r.trace["frames"])], methods, "the item's frames, the crash last")
         if self.build == "stripped":
             mine = [f for f in r.frames if f.module == exe]
             for f in mine:
