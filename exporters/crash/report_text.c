@@ -80,6 +80,8 @@ void report_text(struct report *r)
 	struct buf b = {0};
 	const struct report_exception *e = &r->exceptions[0];
 	say(&b, "%s: %s\n%s\n", e->type ? e->type : "?", e->message ? e->message : "", r->description ? r->description : "");
+	if (!r->complete)
+		say(&b, "(the capture was cut off: this is what there was)\n");
 	for (size_t i = 1; i < r->n_exceptions; i++) {
 		const struct report_exception *x = &r->exceptions[i];
 		say(&b, "\n%s: %s\n", x->type ? x->type : "?", x->message ? x->message : "");

@@ -74,11 +74,12 @@ static void deliver(const struct crash_cause *c)
 	crash_deliver();
 }
 
-enum { DELIVER = 6, DELIVER_AGAIN };
+#define DELIVER 6
+#define STEPS (sizeof steps / sizeof *steps)
 static void (*const steps[])(const struct crash_cause *) = {
 	crash_save_begin, crash_save_context, crash_save_modules, crash_save_process, threads, end,
 	[DELIVER] = deliver,
-	[DELIVER_AGAIN] = deliver, /* the first faulted: without the arena */
+	deliver, /* the first faulted: without the arena */
 };
 
 static void capture(int sig, void *info_, void *uc_)
@@ -108,10 +109,10 @@ static void capture(int sig, void *info_, void *uc_)
 		c.under = s->under;
 	}
 	s->capturing = true;
-	for (uint32_t now; (now = atomic_load(&step)) < DELIVER_AGAIN + 1;) {
+	for (uint32_t now; (now = atomic_load(&step)) < STEPS;) {
 		steps[now](&c);
 		bool stop = now == DELIVER || (crash_file.fd < 0 && !crash_file.mem);
-		atomic_store(&step, stop ? DELIVER_AGAIN + 1 : now + 1);
+		atomic_store(&step, stop ? (uint32_t)STEPS : now + 1);
 	}
 	s->capturing = false;
 }

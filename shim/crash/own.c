@@ -4,7 +4,7 @@
  * libremora-export.so itself is survived: within libc the thread may hold a lock that the program needs.
  *
  * So this thread has the signals of faults unblocked. One that is sent to the process may then come to it, where every
- * thread of the program has it blocked: it is sent again, to wait as it would have.
+ * thread of the program has it blocked: it is sent again, to wait as it would have. An abort() of ours ends the process.
  */
 #include "crash/crash_priv.h"
 #include <string.h>
@@ -37,11 +37,12 @@ bool crash_own_run(int (*f)(const void *), const void *arg, int *result)
 
 void crash_own_signal(int sig, siginfo_t *info, void *uc)
 {
-	if (info->si_code > 0 && over) {
+	bool here = info->si_code > 0 || info->si_code == SI_TKILL; /* a fault, or abort() */
+	if (here && over) {
 		for (;;)
 			sys3(SYS_exit, 0, 0, 0);
 	}
-	if (info->si_code > 0) {
+	if (here) {
 		crash_catch(sig, info, uc);
 		return;
 	}
@@ -58,6 +59,9 @@ void crash_own_signal(int sig, siginfo_t *info, void *uc)
 
 void crash_own_end(void)
 {
-	if (crash_self.own && crash_file.in_export)
-		__builtin_longjmp(back, 1);
+	if (!crash_self.own || !crash_file.in_export)
+		return;
+	if (crash_file.fd >= 0)
+		sys_close(crash_file.fd);
+	__builtin_longjmp(back, 1);
 }

@@ -291,9 +291,12 @@ void crash_save_begin(const struct crash_cause *c)
 	}
 	write_head();
 	crash_put(CRASH_SEC_SIGINFO, h->tid, 0, c->info, sizeof *c->info);
+	uint64_t before = crash_file.at;
 	look_for(&stacks[0], h->regs[CR_RSP], c->over_end);
-	bool lost = !readable((const void *)(uintptr_t)h->regs[CR_RSP], 8); /* the frame pointer may still be good */
-	look_for(&stacks[1], c->under ? c->under : lost ? h->regs[CR_RBP] : 0, 0);
+	uint64_t other = c->under;
+	if (!other && crash_file.at == before) /* SP is lost; the frame pointer may still be good */
+		other = h->regs[CR_RBP];
+	look_for(&stacks[1], other, 0);
 	uint64_t ip = h->regs[CR_RIP];
 	crash_put_memory(CRASH_SEC_CODE, h->tid, ip - 64, ip + 64);
 }

@@ -32,7 +32,6 @@ BUILDS = {"o0": ["-O0", "-g"], "o2": ["-O2", "-g", "-fomit-frame-pointer"], "str
 SEGV, BUS, ILL, FPE, ABRT, TRAP, SYS = 11, 7, 4, 8, 6, 5, 31
 MAPERR, ACCERR, KERNEL, TKILL, USER = 1, 2, 128, -6, 0
 SIGNAL = "<signal handler called>"
-UNWIND = "/usr/lib/x86_64-linux-gnu/libunwind.so.8"
 FOLD, CYCLE = 8, 8                                          # as report_app.c folds
 
 
@@ -59,13 +58,16 @@ def cores():
 
 
 class Gdb:
-    def __init__(self):
-        self.lock, self.proc = threading.Lock(), None
+    """One gdb for all cores of a file; what it finds out about libc's names it keeps in `dir`."""
+
+    def __init__(self, dir):
+        self.lock, self.proc, self.dir = threading.Lock(), None, dir
 
     def ask(self, **want):
         with self.lock:
             if not self.proc:
-                self.proc = subprocess.Popen([needs("gdb"), "-nx", "-q", "-batch", "-x", os.path.join(CRASH, "gdb_serve.py")],
+                self.proc = subprocess.Popen([needs("gdb"), "-nx", "-q", "-batch", "-iex", "set index-cache directory " + self.dir,
+                                              "-iex", "set index-cache enabled on", "-x", os.path.join(CRASH, "gdb_serve.py")],
                                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                              text=True, errors="replace", start_new_session=True)
             self.proc.stdin.write(json.dumps(want) + "\n")
@@ -233,6 +235,8 @@ class Scenario:
         self.n = (1 if want else 0) if n is None else n
         self.first, self.core, self.gdb, self.look, self.wrap, self.flush = first, core, gdb, look, list(wrap), flush
         self.frames, self.lib, self.why, self.box, self.partial = frames, lib, why or {}, box, partial
+        self.link = ["-Wl,--no-as-needed", lib] if lib and lib[0] == "/" else []        # a library of the machine's
+        self.key = exe + "_linked" if self.link else exe
         self.warns, self.live, self.extra, self.cls = warns, live, extra, cls
 
 
@@ -240,10 +244,11 @@ class Bench:
     """All scenarios of one build, two at a time."""
 
     def __init__(self, build, table):
-        self.build, self.table, self.gdb = build, table, Gdb()
+        self.build, self.table = build, table
         self.boxes, self.exes, self.pairs = [], {}, {"equal": 0, "cores equal": 0}
         self.has_cores = cores()
         self.dir = Sandbox()
+        self.gdb = Gdb(self.dir.dir)
         self.lock = threading.Lock()
         self.pool = concurrent.futures.ThreadPoolExecutor(2)
         self.runs = {}
@@ -256,18 +261,17 @@ class Bench:
         self.gdb.end()
         self.dir.__exit__(None, None, None)
 
-    def program(self, name):
+    def program(self, s):
         with self.lock:
-            if name not in self.exes:
+            if s.key not in self.exes:
                 at = self.dir.path("bin", "")
-                if name == "crash_linked":
-                    self.exes[name] = built(at, self.build, "crash_dl.c", "-Wl,--no-as-needed", self._lib("crash_lib.c"),
-                                            "-Wl,-rpath," + at, name=name)
+                if s.exe == "crash_linked":
+                    self.exes[s.key] = built(at, self.build, "crash_dl.c", "-Wl,--no-as-needed", self._lib("crash_lib.c"),
+                                             "-Wl,-rpath," + at, name=s.key)
                 else:
-                    source = name + (".cc" if os.path.exists(os.path.join(HOSTS, name + ".cc")) else ".c")
-                    link = ["-Wl,--no-as-needed", UNWIND] if name == "crash_unwinds" and os.path.exists(UNWIND) else []
-                    self.exes[name] = built(at, self.build, source, *link)
-            return self.exes[name]
+                    source = s.exe + (".cc" if os.path.exists(os.path.join(HOSTS, s.exe + ".cc")) else ".c")
+                    self.exes[s.key] = built(at, self.build, source, *s.link, name=s.key)
+            return self.exes[s.key]
 
     def _lib(self, source):
         at = self.dir.path("bin", "")
@@ -296,9 +300,11 @@ class Bench:
 
     def _run(self, name):
         s = self.table[name]
-        exe = self.program(s.exe)
+        if s.link and not os.path.exists(s.lib):
+            return
+        exe = self.program(s)
         argv = [*s.wrap, exe, *(s.args or [name])]
-        if s.lib:
+        if s.lib and not s.link:
             argv.append(self.library(s.lib))
         with Sandbox() as box:
             rollbar = box.keep(Rollbar())
@@ -339,6 +345,8 @@ class Bench:
 
     def check(self, name):
         s = self.table[name]
+        if s.link and not os.path.exists(s.lib):
+            raise Skip(os.path.basename(s.lib))
         plain, traced, reports, gdbs, core, plain_core, seconds, files, spans = self.runs[name].result()
         equal(traced.rc, plain.rc, "exit status, stderr %r" % traced.err[-200:])
         equal(traced.out, plain.out, "stdout")
@@ -349,8 +357,10 @@ class Bench:
         equal(core, plain_core, "core")
         for r, w in zip(reports, s.want):
             self._look(name, s, r, w)
+        exe = self.exes[s.key]
         if s.look:
-            s.look(reports, self.build, dict(seconds=seconds, usual=self.runs[self.usual].result()[6], files=files, spans=spans, plain=plain, traced=traced, exe=self.exes[s.exe]))
+            s.look(reports, self.build, dict(seconds=seconds, usual=self.runs[self.usual].result()[6], files=files, spans=spans,
+                                             plain=plain, traced=traced, exe=exe))
         if gdbs:
             self._gdb(name, s, reports, gdbs)
 
@@ -363,12 +373,16 @@ class Bench:
         check(r.title.startswith(cls), "title %r" % r.title)
         if addr:
             equal(r.custom.get("si_addr"), addr[0], "si_addr")
-        exe = self.exes[s.exe]
+        exe = self.exes[s.key]
         equal(r.custom["executable"], exe, "executable")
         check(any(m["path"] == exe and m["build_id"] == named(exe) for m in r.custom["modules"]), "the program's build-id")
         check(any(m["path"].endswith("libc.so.6") and m.get("build_id") for m in r.custom["modules"]), "libc's build-id")
         check(r.thread["tid"] == r.custom["tid"] and r.custom["registers"]["rip"], "thread and registers")
-        equal(r.custom.get("incomplete", False), s.partial, "incomplete")
+        equal((r.custom.get("incomplete", False), "the capture was cut off" in r.text), (s.partial, s.partial), "incomplete")
+        for f in r.frames:
+            check(f.name != "??" or not f.module or f.build_id and f.offset is not None, "a frame without name or place: %r" % (f,))
+        methods = [f.name if f.name != "??" or not f.module else "%s+%#x" % (os.path.basename(f.module), f.offset) for f in r.frames]
+        equal([f["method"] for f in reversed(r.trace["frames"])], methods, "the item's frames, the crash last")
         if self.build == "stripped":
             mine = [f for f in r.frames if f.module == exe]
             for f in mine:

@@ -43,7 +43,7 @@ static void enter(void)
 	pthread_mutex_lock(&lock);
 	if (trap && prctl(PR_GET_NAME, name) == 0 && strcmp(name, "remora") == 0)
 		for (caught = 1;;)
-			pause();
+			trap == 1 ? (void)pause() : abort();
 }
 void *malloc(size_t n)
 {
@@ -224,9 +224,14 @@ int main(int argc, char **argv)
 		ask();
 		wait_for(is_caught);
 		fault();
+	} else if (strcmp(name, "ours_aborts") == 0) {
+		trap = 2;
+		ask();
+		wait_for(is_caught);
+		usleep(1000000);
 	} else if (strcmp(name, "killed") == 0)
 		kill(getpid(), SIGKILL);
-	else if (strncmp(name, "ours_", 5) == 0) {
+	else if (strncmp(name, "ours_", 5) == 0) { /* ours_faults, ours_then_fault */
 		wait_for(is_idle);
 		take_away("libremora-export.so", "rw-p", close_memory);
 		ask();
