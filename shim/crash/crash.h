@@ -4,7 +4,7 @@
  *	kernel -> entry.S -> action.c    which handler? The program's own runs in the frame that the kernel made, or:
  *	catch.c                          one thread captures, the others wait; then death as without us
  *	save.c, threads.c                the crash file (record.h): this thread, then the others, which stay parked
- *	deliver.c                        a living exporter of the tree, else the helper, else the next start
+ *	deliver.c, helper.c              a living exporter of the tree, else the helper, else the next start
  *
  * action.c keeps what the program set with sigaction and its relatives and tells it back; altstack.c keeps an alternate
  * stack per thread that the program does not see. Everything here runs in signal handlers: raw system calls only, but

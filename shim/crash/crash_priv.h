@@ -139,6 +139,11 @@ void crash_put_unloaded(void); /* unloaded.c */
 void crash_threads_save(uint64_t end_ns);
 void crash_thread_waits(int sig, const ucontext_t *uc); /* a second thread that crashed: it waits in catch.c */
 
+/* helper.c */
+bool crash_helper_start(uint64_t end); /* by `end` it has the record; false: it cannot be started */
+bool crash_helper_gone(void);
+void crash_helper_wait(uint64_t end);
+
 /* deliver.c */
 void crash_deliver(void);
 uint64_t crash_wait_ns(void); /* how long that may take */

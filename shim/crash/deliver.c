@@ -14,30 +14,13 @@
 #include "span/process.h"
 #include "span/span.h"
 #include "span/text_tail.h"
-#include <errno.h>
-#include <poll.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
-#endif
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
 
 #define ACCEPT_NS 300000000u
 #define LOCKED_NS 50000000u /* our exporter's thread in a lock: nobody will open it */
 #define SPANS_NS 500000000u
-#define CHILD_STACK (32 * 1024)
-#define ENV_MAX (CONFIG_ENV_MAX + 8)
 
-static char child_stack[CHILD_STACK] __attribute__((aligned(64)));
-static char helper_stack[CHILD_STACK] __attribute__((aligned(64)));
 static char taken[sizeof crash_file.path + 8];
 
 static bool is_there(const char *path)
@@ -101,134 +84,6 @@ static bool wait_until(bool (*f)(void), struct arena *a, uint64_t end, bool own)
 	}
 }
 
-/* ---- the helper ---- */
-
-static char helper_path[PATH_MAX];
-static const char *argv[4];
-static const char *envp[ENV_MAX];
-
-static bool beside(const char *library, const char *name)
-{
-	const char *slash = strrchr(library, '/');
-	size_t n = slash ? (size_t)(slash + 1 - library) : 0;
-	if (!n || n + strlen(name) + 1 > sizeof helper_path)
-		return false;
-	memcpy(helper_path, library, n);
-	crash_text(helper_path + n, name);
-	return sys6(SYS_faccessat, AT_FDCWD, (long)helper_path, 1 /* X_OK */, 0, 0, 0) == 0;
-}
-
-static int helper, passed = -1; /* its pid; the descriptor that it gets */
-static bool no_exec;            /* the two below write it: they run in our memory */
-
-/* What is limited for the program's sake is not meant for the helper. */
-static void raise_limits(void)
-{
-	static const int all[] = {RLIMIT_AS, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_STACK, RLIMIT_CPU};
-	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-		struct rlimit rl;
-		if (sys6(SYS_prlimit64, 0, all[i], 0, (long)&rl, 0, 0) == 0 && rl.rlim_cur != rl.rlim_max) {
-			rl.rlim_cur = rl.rlim_max;
-			sys6(SYS_prlimit64, 0, all[i], (long)&rl, 0, 0, 0);
-		}
-	}
-}
-
-static int helper_main(void *unused)
-{
-	uint64_t none = 0;
-	(void)unused;
-	sys3(SYS_setsid, 0, 0, 0);
-	raise_limits();
-	if (passed > 3)
-		sys3(SYS_close_range, 3, passed - 1, 0);
-	sys3(SYS_close_range, passed + 1 > 3 ? passed + 1 : 3, ~0u, 0);
-	/* Whoever reads the program's output must not wait for us. */
-	int null = (int)sys_open("/dev/null", O_RDWR, 0);
-	if (null >= 0) {
-		for (int fd = 0; fd < (config.stderr_tty ? 2 : 3); fd++)
-			if (fd != null && fd != passed)
-				sys3(SYS_dup3, null, fd, 0);
-		if (null > 2)
-			sys_close(null);
-	}
-	if (passed >= 0)
-		sys3(SYS_fcntl, passed, F_SETFD, 0);
-	sys6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0, 0);
-	sys3(SYS_execve, helper_path, argv, envp);
-	no_exec = true;
-	return 127;
-}
-
-/*
- * Between: it ends at once, so that the helper is no child of the program's, which would get SIGCHLD for it (exec brings
- * that back, whatever clone said).
- */
-static int between(void *unused)
-{
-	(void)unused;
-	long pid = crash_clone(CLONE_VM | CLONE_VFORK, helper_stack + CHILD_STACK, helper_main, NULL);
-	helper = pid > 0 ? (int)pid : 0;
-	return 0;
-}
-
-static bool start_helper(const char *file)
-{
-	unsigned n = 0;
-	helper = 0;
-	no_exec = false;
-	if (!(crash_calls & CALLS_HELPER) || !crash_export.library || !crash_export.library[0] ||
-	    !(beside(crash_export.library, "remora") || beside(crash_export.library, "../../bin/remora")))
-		return false;
-	argv[0] = "remora";
-	argv[1] = "crash-helper";
-	argv[2] = file;
-	argv[3] = NULL;
-	for (unsigned i = 0; config.env[i] && n < ENV_MAX - 3; i++)
-		envp[n++] = config.env[i];
-	envp[n++] = "PATH=/usr/local/bin:/usr/bin:/bin";
-	envp[n++] = "LC_ALL=C.UTF-8";
-	envp[n] = NULL;
-	int status;
-	long pid = crash_clone(CLONE_VM | CLONE_VFORK, child_stack + CHILD_STACK, between, NULL);
-	if (pid > 0)
-		sys6(SYS_wait4, pid, (long)&status, __WALL, 0, 0, 0);
-	return helper != 0 && !no_exec;
-}
-
-static int helper_fd; /* pidfd; tells also of one that nobody has waited for yet */
-
-static bool helper_gone(void)
-{
-	struct pollfd p = {helper_fd, POLLIN, 0};
-	static const struct timespec at_once;
-	if (helper_fd < 0)
-		return sys3(SYS_kill, helper, 0, 0) == -ESRCH;
-	return sys6(SYS_ppoll, (long)&p, 1, (long)&at_once, 0, 0, 0) == 1;
-}
-
-static void wait_for_helper(uint64_t end)
-{
-	uint64_t now = mono_ns();
-	int fd = helper_fd;
-	if (fd < 0) {
-		wait_until(helper_gone, NULL, end, false);
-	} else {
-		struct pollfd p = {fd, POLLIN, 0};
-		while (now < end) {
-			struct timespec ts = {(time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
-			if (sys6(SYS_ppoll, (long)&p, 1, (long)&ts, 0, 0, 0) != -EINTR)
-				break;
-			now = mono_ns();
-		}
-		sys_close(fd);
-	}
-	/* Where orphans become children of the program's, it is told after all. */
-	uint64_t chld = SIG_BIT(SIGCHLD);
-	static const struct timespec at_once;
-	sys6(SYS_rt_sigtimedwait, (long)&chld, 0, (long)&at_once, sizeof chld, 0, 0);
-}
-
 static bool flushed(void)
 {
 	return crash_export.done();
@@ -255,57 +110,25 @@ static uint32_t left_before;
 
 static bool left_or_gone(void)
 {
-	return atomic_load(&left_in->crashes_done) != left_before || helper_gone();
+	return atomic_load(&left_in->crashes_done) != left_before || crash_helper_gone();
 }
 
 /* ---- */
 
-/* Memory of ours, to the helper. */
-static void send_memory(int fd, uint64_t end)
-{
-	for (uint64_t at = 0, now; at < crash_file.at && (now = mono_ns()) < end;) {
-		struct timespec ts = {(time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
-		struct pollfd p = {fd, POLLOUT, 0};
-		long n = sys6(SYS_sendto, fd, (long)(crash_file.mem + at), (long)(crash_file.at - at), MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
-		if (n > 0)
-			at += (uint64_t)n;
-		else if (n == -EAGAIN)
-			sys6(SYS_ppoll, (long)&p, 1, (long)&ts, 0, 0, 0);
-		else if (n != -EINTR)
-			break;
-	}
-}
-
 static bool lane_b(struct arena *a, bool own, uint64_t end)
 {
-	static char nameless[32];
-	struct crash_file *f = &crash_file;
-	int pair[2] = {-1, -1};
-	if (f->mem && sys6(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, (long)pair, 0, 0) != 0)
-		return false;
 	left_in = a;
 	left_before = a ? atomic_load(&a->crashes_done) : 0;
-	passed = f->named ? -1 : f->mem ? pair[0] : f->fd;
-	if (!f->named)
-		crash_number(crash_text(nameless, "/proc/self/fd/"), (uint64_t)passed);
-	bool started = start_helper(f->named ? f->path : nameless);
-	if (f->mem) {
-		sys_close(pair[0]);
-		if (started)
-			send_memory(pair[1], end);
-		sys_close(pair[1]);
-	}
-	if (!started)
+	if (!crash_helper_start(end))
 		return false;
-	helper_fd = (int)sys3(SYS_pidfd_open, helper, 0, 0);
 	uint64_t now = mono_ns();
 	if (a && process.black_box && end > now) { /* it leaves the exception in the arena, then sends the report */
 		uint64_t left = end - now;
 		wait_until(left_or_gone, a, now + (left > 2 * SPANS_NS ? left - SPANS_NS : left / 2), false);
 	}
 	end_spans(own);
-	wait_for_helper(end);
-	return !f->named || accepted();
+	crash_helper_wait(end);
+	return !crash_file.named || accepted();
 }
 
 static void announce(struct arena *a)

@@ -169,5 +169,22 @@ def every_lock_in_every_lane():
         check(not bad, "%d of %d: %s" % (len(bad), len(cells), "; ".join(b[:300] for b in bad)))
 
 
+@test
+def an_exporter_in_a_lock_is_not_waited_for():
+    """With one arena it cannot allocate while the crashed thread holds that. Neither for its answer nor for its spans."""
+    with Sandbox() as box:
+        place = Place(box)
+        for helper in (False, True):
+            best = WAIT
+            for i in range(5):
+                with Cell(place, helper, MALLOC_ARENA_MAX="1") as cell:
+                    end, took = cell.crash("malloc", "serve")
+                    equal((end, len(cell.files())), (ABRT, 0 if helper else 1), "signal and files")
+                    best = min(best, took)
+                if best < 0.4:
+                    break
+            check(best < 0.4, "helper %r: %.2f s at best" % (helper, best))
+
+
 if __name__ == "__main__":
     main()
