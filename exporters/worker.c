@@ -2,6 +2,7 @@
 #include "exporters/worker.h"
 #include "base/clock.h"
 #include "exporters/log.h"
+#include "exporters/xray/xray_sampling.h"
 #include <stdlib.h>
 
 #define MS UINT64_C(1000000)
@@ -32,6 +33,7 @@ struct worker *worker_new(const struct export_host *host)
 		return NULL;
 	}
 	worker_dests(w);
+	w->sampling = xray_sampling_new(&w->settings, w->http);
 	worker_errors_new(w);
 	return w;
 }
@@ -52,6 +54,7 @@ void worker_delete(struct worker *w)
 		source_free(s);
 	}
 	reports_delete(w->reports);
+	xray_sampling_delete(w->sampling);
 	http_delete(w->http);
 	if (w->resources)
 		resources_delete(w->resources);
@@ -82,6 +85,7 @@ static void turn(struct worker *w)
 		worker_sweep(w, now, false);
 	worker_errors_turn(w, now);
 	reports_turn(w->reports, now, w->flushing);
+	xray_sampling_turn(w->sampling, now, w->flushing);
 	worker_orphans(w, now);
 	pump(w, now, false);
 	source_flush(&w->sources[0]);
@@ -106,6 +110,7 @@ static uint64_t next_due(struct worker *w)
 		sooner(&due, dest_due(&w->dests[i]));
 	sooner(&due, reports_due(w->reports, mono_ns()));
 	sooner(&due, w->errors ? errors_due(w->errors) : 0);
+	sooner(&due, xray_sampling_due(w->sampling));
 	if (w->flushing)
 		sooner(&due, atomic_load(w->host->deadline_ns));
 	return due;

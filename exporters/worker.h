@@ -112,6 +112,7 @@ struct worker {
 	struct resources *resources;
 	struct http *http;
 	struct reports *reports;        /* crashes and errors */
+	struct xray_sampling *sampling; /* OTEL_TRACES_SAMPLER=xray; NULL: another */
 	struct errors *errors;          /* what stderr tells of them; NULL: not wanted */
 	struct source sources[SOURCES]; /* [0]: this tree's arena */
 	struct dest dests[DESTS];

@@ -15,11 +15,12 @@
 #define REMORA_ARENA_H
 
 #include "span/record.h"
+#include "span/xray_rules.h"
 #include <stdbool.h>
 #include <sys/types.h>
 
 #define ARENA_MAGIC 0x61726f6d65722e31u
-#define ARENA_LAYOUT 2 /* change with any change of the layout: processes of different builds do not share */
+#define ARENA_LAYOUT 3 /* change with any change of the layout: processes of different builds do not share */
 #define ARENA_PROCS 512
 #define ARENA_FIRST (512 * 1024)            /* bytes of slots at creation; the exporter grows it up to max_slots */
 #define ARENA_DEFAULT_MAX (8 * 1024 * 1024) /* REMORA_ARENA_BYTES */
@@ -109,6 +110,7 @@ struct arena {
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	struct arena_proc procs[ARENA_PROCS];
+	struct xray_rules xray; /* OTEL_TRACES_SAMPLER=xray */
 };
 
 enum arena_sleep {

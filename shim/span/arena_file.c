@@ -138,6 +138,8 @@ static void fill_header(struct arena *a, size_t bytes, const struct arena_self *
 	a->ready_head = a->ready_tail = a->draining = SLOT_NONE;
 	for (uint32_t i = 0; i < ARENA_PROCS; i++)
 		a->procs[i].blob = SLOT_NONE;
+	a->xray.fallback.rate = XRAY_RATE_FALLBACK;
+	a->xray.fallback.reservoir = 1;
 	atomic_store(&a->free_head, SLOT_NONE);
 	atomic_store(&a->done_head, SLOT_NONE);
 	atomic_store(&a->slots, (uint32_t)((bytes - ARENA_HEADER) / SLOT_SIZE));

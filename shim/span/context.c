@@ -129,10 +129,10 @@ static void new_trace(struct span_ctx *c)
 	c->tracestate = (struct slice){0};
 }
 
-static void decide(struct span_ctx *c, const struct trace_ctx *parent)
+static void decide(struct span_ctx *c, const struct trace_ctx *parent, const struct http1_head *h)
 {
 	bool has = parent && parent->sampled_known;
-	bool sampled = sampler_decide(c->trace_id, parent, c->tracestate);
+	bool sampled = !has && config.sampler == SAMPLER_XRAY ? xray_decide(c, h) : sampler_decide(c->trace_id, parent, c->tracestate);
 	c->flags = (uint8_t)((c->flags & ~TRACE_FLAG_SAMPLED) | (sampled ? TRACE_FLAG_SAMPLED : 0));
 	if (sampler_decides(has) && config.sampler == SAMPLER_RATIO) {
 		char in[CARRY_TRACESTATE];
@@ -172,7 +172,7 @@ void span_ctx_server(struct span_ctx *c, const struct http1_head *h)
 		char *b = c->carry + CARRY_TRACESTATE;
 		c->baggage = (struct slice){b, (uint32_t)baggage_join(h->baggage, h->n_baggage, b, CARRY_BAGGAGE)};
 	}
-	decide(c, in.sampled_known ? &in : NULL);
+	decide(c, in.sampled_known ? &in : NULL, h);
 	if (c->tracestate.n && !c->carry)
 		c->carry = pool_get(&carries);
 	if (c->tracestate.n && c->carry)
@@ -221,7 +221,7 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 			c->flags = p.flags;
 			c->parent = r;
 			up.flags = p.flags;
-			decide(c, &up);
+			decide(c, &up, NULL);
 			return;
 		}
 	}
@@ -232,7 +232,7 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 		memcpy(c->trace_id, own->trace_id, 16);
 		memcpy(c->parent_id, own->span_id, 8);
 		c->flags = own->flags;
-		decide(c, own);
+		decide(c, own, NULL);
 		return;
 	}
 	if (config.parent.valid && !atomic_load_explicit(&serves, memory_order_relaxed)) {
@@ -242,13 +242,13 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 		c->remote = true;
 		c->tracestate = config.tracestate;
 		c->baggage = config.baggage;
-		decide(c, &config.parent);
+		decide(c, &config.parent, NULL);
 		return;
 	}
 	new_trace(c);
 	if (!c->ambiguous && !atomic_load_explicit(&serves, memory_order_relaxed))
 		c->baggage = config.baggage;
-	decide(c, NULL);
+	decide(c, NULL, NULL);
 }
 
 bool span_child_env(struct trace_ctx *out)
