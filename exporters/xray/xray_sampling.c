@@ -51,7 +51,7 @@ static uint64_t seconds(void)
 
 /* ---- the table ---- */
 
-static struct xray_rule *table(struct xray_sampling *s, uint32_t *n)
+static struct xray_slot *table(struct xray_sampling *s, uint32_t *n)
 {
 	uint32_t current = atomic_load(&s->rules->current);
 	*n = 0;
@@ -64,10 +64,10 @@ static struct xray_rule *table(struct xray_sampling *s, uint32_t *n)
 }
 
 /* What is known of a rule by its name stays with it. */
-static void carry_over(struct xray_rule *to, const struct xray_rule *from, uint32_t n)
+static void carry_over(struct xray_rule *to, const struct xray_slot *from, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		const struct xray_rule *f = &from[i];
+		const struct xray_rule *f = &from[i].rule;
 		if (!atomic_load(&f->central) || strncmp(f->name, to->name, sizeof to->name) != 0)
 			continue;
 		atomic_store(&to->quota, atomic_load(&f->quota));
@@ -83,12 +83,12 @@ static void carry_over(struct xray_rule *to, const struct xray_rule *from, uint3
 static void install(struct xray_sampling *s, uint64_t good_until)
 {
 	uint32_t n, current = atomic_load(&s->rules->current);
-	const struct xray_rule *old = table(s, &n);
+	const struct xray_slot *old = table(s, &n);
 	uint32_t other = current == 1 ? 1 : 0;
 	for (uint32_t i = 0; i < s->set.n; i++) {
 		if (s->set.rule[i].central)
 			carry_over(&s->set.rule[i], old, n);
-		s->rules->table[other][i] = s->set.rule[i];
+		s->rules->table[other][i].rule = s->set.rule[i];
 	}
 	atomic_store(&s->rules->n[other], s->set.n);
 	atomic_store(&s->rules->good_until, good_until);
@@ -151,9 +151,9 @@ static void fetch_rules(struct xray_sampling *s)
 static bool has_report(struct xray_sampling *s, uint64_t now)
 {
 	uint32_t n;
-	const struct xray_rule *r = table(s, &n);
+	const struct xray_slot *r = table(s, &n);
 	for (uint32_t i = 0; i < n; i++)
-		if (atomic_load(&r[i].central) && now >= s->due_ns[i] && atomic_load(&r[i].requests))
+		if (atomic_load(&r[i].rule.central) && now >= s->due_ns[i] && atomic_load(&r[i].rule.requests))
 			return true;
 	return false;
 }
@@ -178,18 +178,18 @@ static void report(struct xray_sampling *s, uint64_t now)
 {
 	static const char *const names[] = {"RequestCount", "SampledCount", "BorrowCount"};
 	uint32_t n, k = 0;
-	struct xray_rule *r = table(s, &n);
+	struct xray_slot *r = table(s, &n);
 	struct json j = {&s->request.body, false};
 	const char *client = client_id(s);
 	memset(s->reported, 0, sizeof s->reported);
 	j_raw(&j, "{", 1);
 	j_open(&j, "SamplingStatisticsDocuments", '[');
 	for (uint32_t i = 0; i < n && k < REPORT_MOST; i++) {
-		_Atomic uint32_t *const counters[] = {&r[i].requests, &r[i].sampled, &r[i].borrowed};
-		if (!atomic_load(&r[i].central) || now < s->due_ns[i] || !atomic_load(counters[0]))
+		_Atomic uint32_t *const counters[] = {&r[i].rule.requests, &r[i].rule.sampled, &r[i].rule.borrowed};
+		if (!atomic_load(&r[i].rule.central) || now < s->due_ns[i] || !atomic_load(counters[0]))
 			continue;
 		j_open(&j, NULL, '{');
-		j_text(&j, "RuleName", (struct slice){r[i].name, (uint32_t)strnlen(r[i].name, sizeof r[i].name)});
+		j_text(&j, "RuleName", (struct slice){r[i].rule.name, (uint32_t)strnlen(r[i].rule.name, sizeof r[i].rule.name)});
 		j_text(&j, "ClientID", (struct slice){client, (uint32_t)strlen(client)});
 		j_int(&j, "Timestamp", (int64_t)seconds());
 		for (int c = 0; c < 3; c++) {
@@ -210,7 +210,7 @@ static void report(struct xray_sampling *s, uint64_t now)
 static void failed(struct xray_sampling *s, const struct answer *a, const char *why, uint64_t now)
 {
 	uint32_t n;
-	struct xray_rule *r = table(s, &n);
+	struct xray_slot *r = table(s, &n);
 	log_debug("xray: %s: %s, status %d", s->url, why ? why : a->error ? a->error
 	                                                                  : "refused",
 	          a->status);
@@ -219,9 +219,9 @@ static void failed(struct xray_sampling *s, const struct answer *a, const char *
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++) { /* what could not be told is told next time */
-		atomic_fetch_add(&r[i].requests, s->reported[i][0]);
-		atomic_fetch_add(&r[i].sampled, s->reported[i][1]);
-		atomic_fetch_add(&r[i].borrowed, s->reported[i][2]);
+		atomic_fetch_add(&r[i].rule.requests, s->reported[i][0]);
+		atomic_fetch_add(&r[i].rule.sampled, s->reported[i][1]);
+		atomic_fetch_add(&r[i].rule.borrowed, s->reported[i][2]);
 	}
 }
 
@@ -230,7 +230,7 @@ static void got_targets(struct xray_sampling *s, const struct answer *a, uint64_
 	struct xray_target t[XRAY_RULES];
 	uint64_t modified;
 	uint32_t n;
-	struct xray_rule *r = table(s, &n);
+	struct xray_slot *r = table(s, &n);
 	int k = xray_targets(t, XRAY_RULES, a->body, a->body_len, &modified);
 	if (k < 0) {
 		failed(s, a, "no SamplingTargetDocuments in the answer", now);
@@ -238,14 +238,14 @@ static void got_targets(struct xray_sampling *s, const struct answer *a, uint64_
 	}
 	for (int i = 0; i < k; i++)
 		for (uint32_t x = 0; x < n; x++) {
-			if (strncmp(r[x].name, t[i].name, sizeof r[x].name) != 0 || !atomic_load(&r[x].central))
+			if (strncmp(r[x].rule.name, t[i].name, sizeof r[x].rule.name) != 0 || !atomic_load(&r[x].rule.central))
 				continue;
 			if (t[i].has_rate)
-				r[x].rate = t[i].rate;
+				r[x].rule.rate = t[i].rate;
 			if (t[i].has_quota)
-				atomic_store(&r[x].quota, t[i].quota);
+				atomic_store(&r[x].rule.quota, t[i].quota);
 			if (t[i].has_until)
-				atomic_store(&r[x].quota_until, t[i].until);
+				atomic_store(&r[x].rule.quota_until, t[i].until);
 			if (t[i].interval)
 				s->interval[x] = t[i].interval;
 		}
@@ -296,10 +296,11 @@ static void answered(void *ctx, const struct answer *a)
 struct xray_sampling *xray_sampling_new(const struct settings *set, struct http *h)
 {
 	const char *file = settings_get(set->host, "REMORA_XRAY_SAMPLING_RULES");
-	struct xray_sampling *s = set->xray.sampler ? calloc(1, sizeof *s) : NULL;
+	struct xray_rules *rules = set->xray.sampler ? arena_xray_rules(set->host->arena) : NULL;
+	struct xray_sampling *s = rules ? calloc(1, sizeof *s) : NULL;
 	if (!s)
 		return NULL;
-	s->rules = &set->host->arena->xray;
+	s->rules = rules;
 	s->http = h;
 	s->dynamic = set->xray.dynamic != NULL;
 	s->every_ns = set->xray.polling_ns;
@@ -337,12 +338,12 @@ uint64_t xray_sampling_due(struct xray_sampling *s)
 {
 	uint32_t n;
 	uint64_t due = 0;
-	const struct xray_rule *r = s && !s->call ? table(s, &n) : NULL;
+	const struct xray_slot *r = s && !s->call ? table(s, &n) : NULL;
 	if (!r) /* the first rules are asked for when something happens */
 		return 0;
 	/* Nobody is woken for rules that nobody uses. */
 	for (uint32_t i = 0; i < n; i++)
-		if (atomic_load(&r[i].central) && atomic_load(&r[i].requests) && (!due || s->due_ns[i] < due))
+		if (atomic_load(&r[i].rule.central) && atomic_load(&r[i].rule.requests) && (!due || s->due_ns[i] < due))
 			due = s->due_ns[i] > s->targets_ns ? s->due_ns[i] : s->targets_ns;
 	return due;
 }

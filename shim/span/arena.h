@@ -109,8 +109,8 @@ struct arena {
 	_Atomic uint32_t crashes_done; /* futex: counts those that the exporter has taken or is done with */
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
+	uint32_t with_rules; /* the first slots are a struct xray_rules */
 	struct arena_proc procs[ARENA_PROCS];
-	struct xray_rules xray; /* OTEL_TRACES_SAMPLER=xray */
 };
 
 enum arena_sleep {
@@ -145,6 +145,12 @@ static inline uint32_t arena_slots(const struct arena *a)
 static inline struct span_rec *arena_slot(const struct arena *a, uint32_t i)
 {
 	return (struct span_rec *)((char *)(uintptr_t)a + ARENA_HEADER + (size_t)i * SLOT_SIZE);
+}
+
+/* OTEL_TRACES_SAMPLER=xray: the rules; NULL: this arena has none. */
+static inline struct xray_rules *arena_xray_rules(const struct arena *a)
+{
+	return a->with_rules && arena_slots(a) >= XRAY_RULE_SLOTS ? (struct xray_rules *)arena_slot(a, 0) : NULL;
 }
 
 static inline uint32_t arena_index(const struct arena *a, const struct span_rec *r)
@@ -253,6 +259,7 @@ struct arena_ident { /* who asks */
 	uint64_t hash;
 	uint32_t max_bytes;
 	const char *dir; /* REMORA_RUNTIME_DIR as decided by runtime_dir(); "" = anonymous memory only */
+	bool with_rules; /* for a new one: room for X-Ray's sampling rules */
 };
 /*
  * The arena of this process: the root's by name, else that of a living ancestor with the same hash, else a new one.

@@ -53,8 +53,8 @@ struct xray_rule *xray_rules_match(struct xray_rules *r, const struct xray_reque
 	if ((current == 1 || current == 2) && (!until || now_s < until)) {
 		uint32_t n = atomic_load_explicit(&r->n[current - 1], memory_order_relaxed);
 		for (uint32_t i = 0; i < n && i < XRAY_RULES; i++)
-			if (fits(&r->table[current - 1][i], q))
-				return &r->table[current - 1][i];
+			if (fits(&r->table[current - 1][i].rule, q))
+				return &r->table[current - 1][i].rule;
 	}
 	return &r->fallback;
 }

@@ -12,9 +12,10 @@
 #include "base/slice.h"
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#define XRAY_RULES 50
+#define XRAY_RULES 26 /* as many as an account may have, and the default one */
 #define XRAY_RATE_ONE (UINT64_C(1) << 32)
 #define XRAY_RATE_FALLBACK (XRAY_RATE_ONE / 20)
 
@@ -31,14 +32,25 @@ struct xray_rule {
 	_Atomic uint32_t requests, sampled, borrowed; /* since the last report */
 };
 
+/*
+ * Lies in the first slots of the arena, which are never free (state SLOT_MORE, of no chain): so every 512 bytes begin with
+ * the two words of a slot.
+ */
 struct xray_rules {
+	uint32_t slot[2];
 	_Atomic uint32_t current; /* 0: none; else table[current - 1] */
 	_Atomic uint32_t n[2];
-	_Atomic uint64_t good_until; /* seconds; later the rules count no more. 0 = for ever (local ones) */
-	char client[28];             /* the exporter's: who asks for quotas, one for the tree */
-	struct xray_rule fallback;   /* while there are none: one a second and 5 % */
-	struct xray_rule table[2][XRAY_RULES];
+	uint32_t pad;
+	_Atomic uint64_t good_until;                           /* seconds; later the rules count no more. 0 = for ever (local ones) */
+	char client[32];                                       /* the exporter's: who asks for quotas, one for the tree */
+	struct xray_rule fallback __attribute__((aligned(8))); /* while there are none: one a second and 5 % */
+	struct xray_slot {
+		uint32_t slot[2];
+		struct xray_rule rule;
+	} __attribute__((aligned(512))) table[2][XRAY_RULES];
 };
+#define XRAY_RULE_SLOTS (sizeof(struct xray_rules) / 512)
+_Static_assert(offsetof(struct xray_rules, table) == 512 && sizeof(struct xray_slot) == 512, "slots are slots");
 
 struct xray_request { /* of a request head; empty: not known, matches any pattern */
 	struct slice service, type, host, method, path;

@@ -25,6 +25,7 @@ static struct slice path_of(struct slice t)
 bool xray_decide(struct span_ctx *c, const struct http1_head *h)
 {
 	struct arena *a = process_arena();
+	struct xray_rules *rules = a ? arena_xray_rules(a) : NULL;
 	struct xray_request q = {.service = text(config.xray_service), .type = text(config.xray_type)};
 	uint64_t now = clock_ns(CLOCK_REALTIME_COARSE) / 1000000000u;
 	uint32_t random;
@@ -37,7 +38,7 @@ bool xray_decide(struct span_ctx *c, const struct http1_head *h)
 			q.service = h->host;
 	}
 	memcpy(&random, c->trace_id + 12, sizeof random);
-	struct xray_rule *r = a ? xray_rules_match(&a->xray, &q, now) : &alone;
+	struct xray_rule *r = rules ? xray_rules_match(rules, &q, now) : &alone;
 	bool sampled = xray_rule_take(r, now, random);
 	if (sampled && atomic_load_explicit(&r->central, memory_order_relaxed)) {
 		memcpy(c->rule, r->name, sizeof c->rule);

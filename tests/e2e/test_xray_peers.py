@@ -153,6 +153,9 @@ class Api(http.server.ThreadingHTTPServer):
         def log_message(self, *_):
             pass
 
+    def handle_error(self, *_):     # a client that was stopped
+        pass
+
     def __exit__(self, *_):
         self.shutdown()
         self.server_close()

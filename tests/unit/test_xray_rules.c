@@ -12,7 +12,7 @@ static struct xray_rules rules;
 static void add(const char *name, const char *service, const char *host, const char *method, const char *path)
 {
 	uint32_t n = atomic_load(&rules.n[0]);
-	struct xray_rule *r = &rules.table[0][n];
+	struct xray_rule *r = &rules.table[0][n].rule;
 	strcpy(r->name, name);
 	strcpy(r->service, service);
 	strcpy(r->type, "*");
@@ -59,7 +59,7 @@ TEST(memory_of_others)
 	atomic_store(&rules.n[0], UINT32_MAX);
 	atomic_store(&rules.current, 1);
 	struct xray_request q = {.service = text("a"), .host = text("b:1"), .method = text("GET"), .path = text("/")};
-	OK(xray_rules_match(&rules, &q, 1) == &rules.table[0][0]);
+	OK(xray_rules_match(&rules, &q, 1) == &rules.table[0][0].rule);
 }
 
 static uint32_t random32(void)
