@@ -216,7 +216,7 @@ run_tests = CC='$(CC)' O='$(O)' scripts/run-tests
 # The collector takes minutes to build with cold caches: it does so beside the installation and the other tests.
 test:
 	@mkdir -p build
-	@tests/receivers/build-collector >build/collector.log 2>&1 &
+	@{ tests/receivers/build-collector; tests/receivers/build-xray-daemon; } >build/collector.log 2>&1 &
 	@scripts/setup test
 	@$(MAKE) tests-build
 	@$(run_tests)

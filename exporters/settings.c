@@ -139,16 +139,18 @@ static bool is_ratio(const char *p)
 	return digits && !*p && v <= 1;
 }
 
-static void sampler(const struct settings *s)
+static void sampler(struct settings *s)
 {
 	static const char name[] = "OTEL_TRACES_SAMPLER", arg_name[] = "OTEL_TRACES_SAMPLER_ARG";
 	const char *v = settings_get(s->host, name), *arg = settings_get(s->host, arg_name);
 	if (!v)
 		return;
 	int k = settings_choice(v, strlen(v), "traceidratio|parentbased_traceidratio|always_on|always_off|"
-	                                      "parentbased_always_on|parentbased_always_off");
+	                                      "parentbased_always_on|parentbased_always_off|xray");
 	if (k < 0)
 		log_once(log_bit(name), "%s=%.40s is not known here; using parentbased_always_on", name, v);
+	else if (k == 6)
+		settings_xray_sampler(s, arg);
 	else if (k < 2 && arg && !is_ratio(arg))
 		log_once(log_bit(arg_name), "%s=%.40s is not a number from 0 to 1; using 1", arg_name, arg);
 }
@@ -202,8 +204,8 @@ void settings_parse(struct settings *s, const struct export_host *host)
 	s->attr_length_limit =
 		limit(s, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", UINT32_MAX);
 	propagators(s);
-	sampler(s);
 	exporters(s);
+	sampler(s);
 	settings_rollbar(s);
 }
 

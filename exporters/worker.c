@@ -2,6 +2,7 @@
 #include "exporters/worker.h"
 #include "base/clock.h"
 #include "exporters/log.h"
+#include "exporters/xray/xray_sampling.h"
 #include <stdlib.h>
 
 #define MS UINT64_C(1000000)
@@ -33,6 +34,7 @@ struct worker *worker_new(const struct export_host *host)
 		return NULL;
 	}
 	worker_dests(w);
+	w->sampling = xray_sampling_new(&w->settings, w->http);
 	worker_errors_new(w);
 	return w;
 }
@@ -54,6 +56,7 @@ void worker_delete(struct worker *w)
 		source_free(s);
 	}
 	reports_delete(w->reports);
+	xray_sampling_delete(w->sampling);
 	http_delete(w->http);
 	if (w->resources)
 		resources_delete(w->resources);
@@ -84,6 +87,7 @@ static void turn(struct worker *w)
 		worker_sweep(w, now, false);
 	worker_errors_turn(w, now);
 	reports_turn(w->reports, now, w->flushing);
+	xray_sampling_turn(w->sampling, now, w->flushing);
 	worker_orphans(w, now);
 	pump(w, now, false);
 	worker_left_release(w, now);
@@ -111,6 +115,7 @@ static uint64_t next_due(struct worker *w)
 	sooner(&due, w->errors ? errors_due(w->errors) : 0);
 	if (w->n_left && mono_ns() < w->left_ns + LEFT_NS)
 		due = due && due < w->left_ns + LEFT_NS ? due : w->left_ns + LEFT_NS;
+	sooner(&due, xray_sampling_due(w->sampling));
 	if (w->flushing)
 		sooner(&due, atomic_load(w->host->deadline_ns));
 	return due;

@@ -113,6 +113,7 @@ struct worker {
 	struct resources *resources;
 	struct http *http;
 	struct reports *reports;        /* crashes and errors */
+	struct xray_sampling *sampling; /* OTEL_TRACES_SAMPLER=xray; NULL: another */
 	struct errors *errors;          /* what stderr tells of them; NULL: not wanted */
 	bool errors_logged;             /* also what the program caught and logged */
 	struct source sources[SOURCES]; /* [0]: this tree's arena */

@@ -190,6 +190,7 @@ static void read_sampler(void)
 		{"parentbased_always_on", SAMPLER_ON, true},
 		{"parentbased_always_off", SAMPLER_OFF, true},
 		{"parentbased_traceidratio", SAMPLER_RATIO, true},
+		{"xray", SAMPLER_XRAY, true},
 	};
 	const char *name = config_get("OTEL_TRACES_SAMPLER"), *arg = config_get("OTEL_TRACES_SAMPLER_ARG");
 	config.sampler = SAMPLER_ON;
@@ -340,6 +341,20 @@ static void read_crash(void)
 			config.crash_signals |= 1ull << (known[i].sig - 1);
 }
 
+/* As exporters/xray names and places a segment. */
+static void read_xray(void)
+{
+	const char *env = config_get("AWS_EXECUTION_ENV");
+	config.xray_dynamic = config_get("REMORA_XRAY_DYNAMIC_NAMING");
+	config.xray_service = config_get("AWS_XRAY_TRACING_NAME");
+	if (!config.xray_service)
+		config.xray_service = config_get("OTEL_SERVICE_NAME");
+	if (env && strcmp(env, "AWS_ECS_FARGATE") == 0)
+		config.xray_type = "AWS::ECS::Fargate";
+	else if (env && strcmp(env, "AWS_ECS_EC2") == 0)
+		config.xray_type = "AWS::ECS::EC2";
+}
+
 static void decide_inert(void)
 {
 	const char *include = config_get("REMORA_INCLUDE"), *exclude = config_get("REMORA_EXCLUDE");
@@ -401,6 +416,7 @@ void config_read(int argc, char *const *argv, char *const *envp)
 	if (config.inert)
 		return;
 	read_sampler();
+	read_xray();
 	read_propagators();
 	read_parent();
 	config.arena_bytes = (uint32_t)number(config_get("REMORA_ARENA_BYTES"), 8u << 20, 1u << 30);

@@ -19,6 +19,7 @@ enum sampler { /* OTEL_TRACES_SAMPLER */
 	SAMPLER_ON,
 	SAMPLER_OFF,
 	SAMPLER_RATIO,
+	SAMPLER_XRAY, /* X-Ray's rules, in the arena */
 };
 
 #define CONFIG_ENV_MAX 96
@@ -40,6 +41,7 @@ struct config {
 	bool stderr_tty;
 	bool errors;        /* what goes to fd 2 is read for errors: ROLLBAR_ACCESS_TOKEN(_FILE), REMORA_ERRORS */
 	bool private_files; /* a client certificate or key, or a CA file, is configured */
+	const char *xray_service, *xray_type, *xray_dynamic; /* as X-Ray's rules see this process; NULL = not known */
 	const char *runtime_dir, *xdg_runtime_dir; /* NULL = unset */
 	const char *service_name, *resource_attributes; /* NULL = unset */
 	struct header_names headers; /* REMORA_CAPTURE_HEADERS; borrows from env */

@@ -186,10 +186,15 @@ static void put_members(struct doc *d, const char *block, const char *const *pai
 
 static void put_sdk(struct doc *d)
 {
+	struct slice rule = d->s->view->str[REC_RULE];
 	j_open(&d->j, "xray", '{');
 	j_text(&d->j, "sdk", SLICE("remora for c"));
 	j_text(&d->j, "sdk_version", SLICE(REMORA_VERSION));
 	j_bool(&d->j, "auto_instrumentation", true);
+	if (rule.n) {
+		char name[XRAY_NAME_MOST * 4 + 1];
+		j_text(&d->j, "sampling_rule_name", (struct slice){name, (uint32_t)xray_name_clean(rule, name)});
+	}
 	j_close(&d->j, '}');
 }
 

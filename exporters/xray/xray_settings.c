@@ -3,6 +3,7 @@
 #include "exporters/log.h"
 #include "exporters/utf8.h"
 #include "exporters/xray/xray.h"
+#include <stdio.h>
 #include <strings.h>
 
 #define MS UINT64_C(1000000)
@@ -95,7 +96,7 @@ void settings_xray(struct settings *s, bool listed)
 	struct xray_settings *x = &s->xray;
 	const char *address = settings_get(s->host, var);
 	struct xray_address udp, tcp;
-	*x = (struct xray_settings){.address = address ? address : "127.0.0.1:2000"};
+	*x = (struct xray_settings){.dynamic = text(s, "REMORA_XRAY_DYNAMIC_NAMING"), .address = address ? address : "127.0.0.1:2000"};
 	if (!address && !listed)
 		return;
 	x->on = xray_address_parse(x->address, &udp, &tcp);
@@ -105,9 +106,48 @@ void settings_xray(struct settings *s, bool listed)
 		return;
 	}
 	x->name = text(s, "AWS_XRAY_TRACING_NAME");
-	x->dynamic = text(s, "REMORA_XRAY_DYNAMIC_NAMING");
 	x->annotations = text(s, "REMORA_XRAY_ANNOTATIONS");
 	x->execution_env = text(s, "AWS_EXECUTION_ENV");
 	x->log_group = text(s, "REMORA_CLOUDWATCH_LOG_GROUP");
 	x->in_progress_ns = milliseconds(s, "REMORA_XRAY_IN_PROGRESS_MS");
+}
+
+/* "endpoint=http://localhost:2000,polling_interval=300", as ADOT has it. */
+void settings_xray_sampler(struct settings *s, const char *arg)
+{
+	static const char var[] = "OTEL_TRACES_SAMPLER_ARG";
+	struct xray_settings *x = &s->xray;
+	const char *address = settings_get(s->host, "AWS_XRAY_DAEMON_ADDRESS");
+	struct xray_address udp, tcp = {"127.0.0.1", 2000};
+	struct xray_address usual = tcp;
+	if (address && !xray_address_parse(address, &udp, &tcp))
+		tcp = usual;
+	bool v6 = strchr(tcp.host, ':') != NULL;
+	x->sampler = true;
+	x->polling_ns = 300 * 1000 * MS;
+	snprintf(x->endpoint, sizeof x->endpoint, "http://%s%s%s:%u", v6 ? "[" : "", tcp.host, v6 ? "]" : "", tcp.port);
+	for (const char *p = arg; p && *p;) {
+		size_t n = strcspn(p, ",");
+		uint64_t seconds;
+		char value[300];
+		const char *eq = memchr(p, '=', n);
+		size_t len = eq ? n - (size_t)(eq + 1 - p) : sizeof value;
+		bool fit = len < sizeof value;
+		if (fit) {
+			memcpy(value, eq + 1, len);
+			value[len] = 0;
+			if (strncmp(p, "endpoint=", 9) == 0 && settings_url_ok(value))
+				snprintf(x->endpoint, sizeof x->endpoint, "%s", value);
+			else if (strncmp(p, "polling_interval=", 17) == 0 && settings_number(value, 86400, &seconds) && seconds)
+				x->polling_ns = seconds * 1000 * MS;
+			else
+				fit = false;
+		}
+		if (!fit)
+			log_once(log_bit(var), "%s: %.*s is not endpoint=URL or polling_interval=SECONDS; ignored", var, n < 80 ? (int)n : 80, p);
+		p += n + (p[n] != 0);
+	}
+	size_t n = strlen(x->endpoint);
+	while (n && x->endpoint[n - 1] == '/')
+		x->endpoint[--n] = 0;
 }

@@ -15,6 +15,7 @@
 #define REMORA_ARENA_H
 
 #include "span/record.h"
+#include "span/xray_rules.h"
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -114,6 +115,7 @@ struct arena {
 	_Atomic uint64_t crash_fd;
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
+	uint32_t with_rules; /* the first slots are a struct xray_rules */
 	struct arena_proc procs[ARENA_PROCS];
 };
 
@@ -155,6 +157,12 @@ static inline struct span_rec *arena_slot(const struct arena *a, uint32_t i)
 static inline uint32_t arena_pending(const struct arena *a)
 {
 	return (uint32_t)(atomic_load(&a->done) >> 32);
+}
+
+/* OTEL_TRACES_SAMPLER=xray: the rules; NULL: this arena has none. */
+static inline struct xray_rules *arena_xray_rules(const struct arena *a)
+{
+	return a->with_rules && arena_slots(a) >= XRAY_RULE_SLOTS ? (struct xray_rules *)arena_slot(a, 0) : NULL;
 }
 
 static inline uint32_t arena_index(const struct arena *a, const struct span_rec *r)
@@ -266,6 +274,7 @@ struct arena_ident { /* who asks */
 	uint64_t hash;
 	uint32_t max_bytes;
 	const char *dir; /* REMORA_RUNTIME_DIR as decided by runtime_dir(); "" = anonymous memory only */
+	bool with_rules; /* for a new one: room for X-Ray's sampling rules */
 };
 /*
  * The arena of this process: the root's by name, else that of a living ancestor with the same hash, else a new one.

@@ -141,6 +141,15 @@ static void fill_header(struct arena *a, size_t bytes, const struct arena_self *
 	atomic_store(&a->free_head, SLOT_NONE);
 	atomic_store(&a->done, SLOT_NONE);
 	atomic_store(&a->slots, (uint32_t)((bytes - ARENA_HEADER) / SLOT_SIZE));
+	a->with_rules = who->with_rules;
+	struct xray_rules *rules = arena_xray_rules(a);
+	if (rules) {
+		for (uint32_t i = 0; i < XRAY_RULE_SLOTS; i++)
+			atomic_store(&arena_slot(a, i)->state, SLOT_MORE);
+		rules->fallback.rate = XRAY_RATE_FALLBACK;
+		rules->fallback.reservoir = 1;
+		atomic_store(&a->fresh, (uint32_t)XRAY_RULE_SLOTS);
+	}
 	a->magic = ARENA_MAGIC;
 }
 
@@ -182,7 +191,7 @@ struct arena *arena_new_anonymous(uint32_t bytes, uint64_t hash)
 	arena_self(&me);
 	int pid = sys_getpid();
 	uint64_t start = proc_start_time(pid);
-	struct arena_ident who = {pid, start, pid, start, hash, bytes, ""};
+	struct arena_ident who = {pid, start, pid, start, hash, bytes, "", false};
 	return arena_make_anonymous(&who, &me);
 }
 

@@ -135,10 +135,12 @@ static void new_trace(struct span_ctx *c, uint64_t now_ns)
 	c->tracestate = (struct slice){0};
 }
 
-static void decide(struct span_ctx *c, const struct trace_ctx *parent)
+static void decide(struct span_ctx *c, const struct trace_ctx *parent, const struct http1_head *h)
 {
 	bool has = parent && parent->sampled_known;
-	bool sampled = !has && config.sampler == SAMPLER_ON ? true : sampler_decide(c->trace_id, parent, c->tracestate);
+	bool sampled = has || (config.sampler != SAMPLER_ON && config.sampler != SAMPLER_XRAY)
+	                   ? sampler_decide(c->trace_id, parent, c->tracestate)
+	                   : config.sampler == SAMPLER_ON || xray_decide(c, h);
 	c->flags = (uint8_t)((c->flags & ~TRACE_FLAG_SAMPLED) | (sampled ? TRACE_FLAG_SAMPLED : 0));
 	if (__builtin_expect(config.sampler == SAMPLER_RATIO, 0) && sampler_decides(has)) {
 		char in[CARRY_TRACESTATE];
@@ -179,7 +181,7 @@ void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t st
 		char *b = c->carry + CARRY_TRACESTATE;
 		c->baggage = (struct slice){b, (uint32_t)baggage_join(h->baggage, h->n_baggage, b, CARRY_BAGGAGE)};
 	}
-	decide(c, in.sampled_known ? &in : NULL);
+	decide(c, in.sampled_known ? &in : NULL, h);
 	if (c->tracestate.n && !c->carry)
 		c->carry = pool_get(&carries);
 	if (c->tracestate.n && c->carry)
@@ -228,7 +230,7 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 			c->flags = p.flags;
 			c->parent = r;
 			up.flags = p.flags;
-			decide(c, &up);
+			decide(c, &up, NULL);
 			return;
 		}
 	}
@@ -239,7 +241,7 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 		memcpy(c->trace_id, own->trace_id, 16);
 		memcpy(c->parent_id, own->span_id, 8);
 		c->flags = own->flags;
-		decide(c, own);
+		decide(c, own, NULL);
 		return;
 	}
 	if (config.parent.valid && !atomic_load_explicit(&serves, memory_order_relaxed)) {
@@ -249,13 +251,13 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 		c->remote = true;
 		c->tracestate = config.tracestate;
 		c->baggage = config.baggage;
-		decide(c, &config.parent);
+		decide(c, &config.parent, NULL);
 		return;
 	}
 	new_trace(c, 0);
 	if (!c->ambiguous && !atomic_load_explicit(&serves, memory_order_relaxed))
 		c->baggage = config.baggage;
-	decide(c, NULL);
+	decide(c, NULL, NULL);
 }
 
 bool span_child_env(struct trace_ctx *out)

@@ -59,8 +59,7 @@ void ids_root(uint8_t trace[16], uint8_t span[8], uint64_t now_ns)
 	do
 		id = next(s);
 	while (id == 0);
-	/* Of each id all bits are random, and of the trace's 96 none is another's; the span's tells 32 of them. */
-	uint32_t hi = (uint32_t)((id * 0x9e3779b97f4a7c15u) >> 32);
+	uint32_t hi = (uint32_t)next(s);
 	memcpy(trace, &now, 4);
 	memcpy(trace + 4, &hi, 4);
 	memcpy(trace + 8, &lo, 8);

@@ -69,6 +69,7 @@ enum rec_tag { /* of the strings */
 	REC_AWS,      /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */
 	REC_AWS_MORE, /* what its body told, in the same form */
 	REC_AWS_ID,   /* the request id of its answer */
+	REC_RULE,     /* X-Ray's sampling rule that chose it */
 	REC_TAG_MAX,
 };
 

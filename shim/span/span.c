@@ -70,6 +70,8 @@ static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint
 		r->bits |= REC_AMBIGUOUS;
 	if (c->tracestate.n)
 		rec_put(a, r, REC_TRACESTATE, c->tracestate);
+	if (c->rule[0])
+		rec_put(a, r, REC_RULE, (struct slice){c->rule, (uint32_t)strlen(c->rule)});
 	return r;
 }
 

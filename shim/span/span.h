@@ -44,6 +44,7 @@ struct span_ctx { /* the ids of a span about to start */
 	 */
 	struct slice baggage;
 	struct txn_ref parent;
+	char rule[36]; /* X-Ray's central rule that sampled it, "" = none */
 	char *carry; /* server: baggage's memory; txn_start takes it over, else give it to span_ctx_free */
 	char state[CARRY_TRACESTATE];
 };
@@ -103,6 +104,8 @@ void ids_root(uint8_t trace[16], uint8_t span[8], uint64_t now_ns);
 bool sampler_decide(const uint8_t trace_id[16], const struct trace_ctx *parent, struct slice tracestate);
 /* The tracestate of a span that this sampler decided: `in` with ot=th: set. Bytes written. */
 size_t sampler_tracestate(struct slice in, bool sampled, char *out, size_t cap);
+/* xray_sampler.c: X-Ray's rules decide for a trace that begins here; h NULL: with an outgoing call. Sets c->rule. */
+bool xray_decide(struct span_ctx *c, const struct http1_head *h);
 bool sampler_decides(bool has_parent); /* does the sampler, not the parent, decide? */
 
 #endif

@@ -37,6 +37,9 @@ class Aws(http.server.ThreadingHTTPServer):
         def log_message(self, *_):
             pass
 
+    def handle_error(self, *_):     # a client that was stopped
+        pass
+
     def __exit__(self, *_):
         self.shutdown()
         self.server_close()

@@ -114,8 +114,9 @@ def collector_sees_the_same_spans():
 class Api(http.server.ThreadingHTTPServer):
     """The X-Ray API, as far as the daemon calls it: what it is sent must be signed, and is taken apart."""
 
-    def __init__(self):
-        self.docs, self.telemetry, self.bad = [], [], []
+    def __init__(self, rules=(), targets=None, signed=True):
+        self.docs, self.telemetry, self.bad, self.asked, self.reports = [], [], [], 0, []
+        self.rules, self.targets, self.signed = list(rules), targets or (lambda reports: []), signed
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), Api.Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -127,13 +128,22 @@ class Api(http.server.ThreadingHTTPServer):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             api = self.server
             with api.lock:
-                if "Signature=" not in self.headers.get("Authorization", ""):
+                answer = b'{"UnprocessedTraceSegments":[]}'
+                if api.signed and "Signature=" not in self.headers.get("Authorization", ""):
                     api.bad.append("unsigned " + self.path)
-                if self.path == "/TraceSegments":
+                if self.path == "/GetSamplingRules":
+                    api.asked += 1
+                    answer = json.dumps({"NextToken": None, "SamplingRuleRecords": [
+                        {"CreatedAt": 0.0, "ModifiedAt": 0.0, "SamplingRule": r} for r in api.rules]}).encode()
+                elif self.path == "/SamplingTargets":
+                    got = json.loads(body)["SamplingStatisticsDocuments"]
+                    api.reports += got
+                    answer = json.dumps({"SamplingTargetDocuments": api.targets(got), "LastRuleModification": 0.0,
+                                         "UnprocessedStatistics": []}).encode()
+                elif self.path == "/TraceSegments":
                     api.docs += [json.loads(x) for x in json.loads(body)["TraceSegmentDocuments"]]
                 elif self.path == "/TelemetryRecords":
                     api.telemetry += json.loads(body)["TelemetryRecords"]
-            answer = b'{"UnprocessedTraceSegments":[]}'
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
@@ -143,6 +153,9 @@ class Api(http.server.ThreadingHTTPServer):
         def log_message(self, *_):
             pass
 
+    def handle_error(self, *_):     # a client that was stopped
+        pass
+
     def __exit__(self, *_):
         self.shutdown()
         self.server_close()
@@ -151,14 +164,14 @@ class Api(http.server.ThreadingHTTPServer):
 class XrayDaemon:
     """AWS's daemon, built by tests/receivers/build-xray-daemon."""
 
-    def __init__(self, box):
+    def __init__(self, box, **api):
         exe = os.path.join(ROOT, "build", "xray-daemon")
         r = subprocess.run([os.path.join(ROOT, "tests", "receivers", "build-xray-daemon")], stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT)
         if r.returncode == 3:
             raise Skip("go 1.26")
         check(r.returncode == 0, "build-xray-daemon failed: %s" % r.stdout.decode()[-400:])
-        self.api = box.keep(Api())
+        self.api = box.keep(Api(**api))
         self.port = free_port()
         self.address = "127.0.0.1:%d" % self.port
         conf = box.write("xray.yaml", 'Version: 2\nEndpoint: "http://127.0.0.1:%d"\nRegion: us-east-1\nLocalMode: true\n'

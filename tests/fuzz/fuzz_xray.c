@@ -4,6 +4,7 @@
  */
 #include "build/deps/include/cjson/cJSON.h"
 #include "exporters/xray/xray.h"
+#include "exporters/xray/xray_rules_json.h"
 #include "fuzz.h"
 
 static void address(const char *p, size_t n)
@@ -19,6 +20,31 @@ static void address(const char *p, size_t n)
 	HOLDS(xray_wildcard("*", (struct slice){s, (uint32_t)n}));
 	free(pattern);
 	free(s);
+}
+
+/* Rules end up in memory that host threads read: whatever comes in, they are bounded and in order. */
+static void rules(const char *p, size_t n)
+{
+	static struct xray_rule_set s;
+	struct xray_target t[4];
+	uint64_t modified;
+	const char *why;
+	char *next;
+	HOLDS(xray_targets(t, 4, p, n, &modified) <= 4);
+	s = (struct xray_rule_set){0};
+	if (!xray_rules_central(&s, p, n, &next, &why))
+		HOLDS(why && !next);
+	free(next);
+	for (int local = 0; local < 2; local++) {
+		HOLDS(s.n <= XRAY_RULES);
+		for (uint32_t i = 0; i < s.n; i++) {
+			const struct xray_rule *r = &s.rule[i];
+			HOLDS(strlen(r->name) < sizeof r->name && strlen(r->path) < sizeof r->path && r->rate <= XRAY_RATE_ONE);
+			HOLDS(i == 0 || s.priority[i - 1] <= s.priority[i]);
+		}
+		if (!local && !xray_rules_local(&s, p, n, &why))
+			HOLDS(why);
+	}
 }
 
 static const char *text(const cJSON *j, const char *key)
@@ -50,6 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < head || size > 1 << 17)
 		return 0;
 	address((const char *)data + head, size - head);
+	char *json = exact(data + head, size - head);
+	rules(json, size - head);
+	free(json);
 	memset(slot, 0, sizeof slot);
 	memset(r->trace_id, 1, 16);
 	memset(r->span_id, 1, 8);

@@ -67,7 +67,7 @@ SAMPLE void clean(void)
 SAMPLE struct arena_ident self(uint64_t hash)
 {
 	uint64_t start = proc_start_time(getpid());
-	return (struct arena_ident){getpid(), start, getpid(), start, hash, 2 * MB, dir};
+	return (struct arena_ident){getpid(), start, getpid(), start, hash, 2 * MB, dir, false};
 }
 
 SAMPLE void reap(pid_t pid)
