@@ -186,6 +186,8 @@ void crash_helper_wait(uint64_t end)
 		}
 		sys_close(pidfd);
 	}
+	if (crash_self.own) /* the program lives on, and SIGCHLD may be of a child of its own */
+		return;
 	/* Where orphans become children of the program's, it is told after all. */
 	uint64_t chld = SIG_BIT(SIGCHLD);
 	static const struct timespec at_once;
