@@ -33,12 +33,15 @@ struct worker *worker_new(const struct export_host *host)
 	}
 	worker_dests(w);
 	worker_errors_new(w);
+	if (!worker_logs_new(w))
+		log_error("no memory for CloudWatch Logs");
 	return w;
 }
 
 void worker_delete(struct worker *w)
 {
 	errors_delete(w->errors); /* while there is somebody to tell */
+	cloudwatch_delete(w->cloudwatch);
 	if (w->reports)
 		reports_on_crash(w->reports, NULL, NULL);
 	for (unsigned i = 0; i < w->n_dests; i++)
@@ -58,6 +61,7 @@ void worker_delete(struct worker *w)
 	settings_free(&w->settings);
 	views_free(&w->views);
 	free(w->slots);
+	free(w->text);
 	free(w);
 }
 
@@ -83,6 +87,7 @@ static void turn(struct worker *w)
 	worker_errors_turn(w, now);
 	reports_turn(w->reports, now, w->flushing);
 	worker_orphans(w, now);
+	worker_logs_turn(w, now);
 	pump(w, now, false);
 	source_flush(&w->sources[0]);
 	worker_report_drops(w, now);
@@ -106,6 +111,7 @@ static uint64_t next_due(struct worker *w)
 		sooner(&due, dest_due(&w->dests[i]));
 	sooner(&due, reports_due(w->reports, mono_ns()));
 	sooner(&due, w->errors ? errors_due(w->errors) : 0);
+	sooner(&due, w->cloudwatch ? cloudwatch_due(w->cloudwatch) : 0);
 	if (w->flushing)
 		sooner(&due, atomic_load(w->host->deadline_ns));
 	return due;
@@ -130,6 +136,8 @@ static uint32_t wake_at(const struct worker *w)
 /* A destination with nothing to do learns of the first record at once: its delay begins then. */
 static bool some_empty(const struct worker *w)
 {
+	if (w->cloudwatch && cloudwatch_waits(w->cloudwatch))
+		return false;
 	for (unsigned i = 0; i < w->n_dests; i++)
 		if (!w->dests[i].n_batch && !w->dests[i].queue.n)
 			return true;
@@ -144,7 +152,7 @@ static bool is_idle(const struct worker *w)
 	for (unsigned i = 1; i < SOURCES; i++)
 		if (w->sources[i].arena)
 			return false;
-	return reports_idle(w->reports) && (!w->errors || errors_idle(w->errors));
+	return reports_idle(w->reports) && (!w->cloudwatch || cloudwatch_idle(w->cloudwatch)) && (!w->errors || errors_idle(w->errors));
 }
 
 /* The ones at work are done with, and there may be others. */
@@ -194,7 +202,7 @@ static bool flush_done(const struct worker *w, uint64_t now)
 			return false;
 	if (w->everything && look_for_orphans(w))
 		return false;
-	return reports_flushed(w->reports, now);
+	return reports_flushed(w->reports, now) && (!w->cloudwatch || cloudwatch_flushed(w->cloudwatch, now));
 }
 
 /* True: stop. */
@@ -210,6 +218,8 @@ static bool serve_request(struct worker *w)
 		for (unsigned i = 0; i < w->n_dests; i++)
 			w->dests[i].flush_failed = false;
 		reports_flush_begins(w->reports);
+		if (w->cloudwatch)
+			cloudwatch_flush_begins(w->cloudwatch);
 		return false; /* a turn with what there is, then look */
 	}
 	if (!flush_done(w, mono_ns()))

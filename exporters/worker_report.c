@@ -42,6 +42,8 @@ void worker_report(struct worker *w, const char *when)
 		log_debug("%s: sent %llu, dropped %llu, %u waiting", d->name, (unsigned long long)d->sent,
 		          (unsigned long long)d->dropped, d->queue.n + d->n_batch);
 	}
+	if (w->cloudwatch)
+		cloudwatch_report(w->cloudwatch);
 	w->drops_told = drops_of(w);
 }
 

@@ -23,6 +23,7 @@
 #define SLOTS_AT_START 4096
 #define PARK_NS 500000000u    /* a fork waits so long for us to stand aside */
 #define LATE_NS 1000000000u   /* records may wait so long for a safe place */
+#define TEXTS_WAIT 32         /* records of text, then no second of waiting */
 #define RETRY_NS 1000000000u  /* after a thread could not be made */
 
 /* glibc before 2.34 has these in libdl, which a program need not load. */
@@ -46,6 +47,7 @@ static _Atomic uint32_t answers; /* futex: bumped when a request is answered or 
 static _Atomic uint32_t request;
 static _Atomic uint64_t deadline_ns;
 static _Atomic uint64_t retry_ns, waiting_ns;
+static uint64_t start_mask; /* of the constructor's thread: whoever has the same one is in no signal handler */
 static _Atomic uint32_t parked; /* in a forking process: was the fork waited for? */
 static _Atomic bool at_fork;
 static bool own_files; /* it has an fd table of its own */
@@ -163,7 +165,7 @@ static void *thread_main(void *arg)
 	/* The starter has put us into our own time. */
 	lease_held = arena_lease_try(host.arena, &lease_takeover);
 	/* A busy server fills the first slots while the library is loaded. */
-	while (lease_held && arena_slots(host.arena) < SLOTS_AT_START && arena_grow(host.arena))
+	while (lease_held && arena_slots(host.arena) < (config.lines ? 4 : 1) * SLOTS_AT_START && arena_grow(host.arena))
 		;
 	bool good = lease_held && load();
 	run_leave();
@@ -357,6 +359,21 @@ void export_thread_poke_late(void)
 	}
 }
 
+void export_thread_poke_text(void)
+{
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
+	if (!wanted(a) || !waiting(a))
+		return;
+	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
+	bool many = atomic_load_explicit(&a->pending, memory_order_relaxed) >= TEXTS_WAIT;
+	if (!many && (!since || now - since > 30 * LATE_NS)) {
+		atomic_store(&waiting_ns, now);
+	} else if ((many || now - since > LATE_NS) && signal_mask() == (thread_self.sigmask_known ? thread_self.sigmask : start_mask)) {
+		atomic_store(&waiting_ns, 0);
+		start();
+	}
+}
+
 /* ---- asking ---- */
 
 /* Waits until `word` differs from `seen`, or the end. */
@@ -486,6 +503,7 @@ void export_thread_init(void)
 {
 	static const char name[] = "libremora-export.so";
 	Dl_info info;
+	start_mask = signal_mask();
 	if (!dladdr || !dladdr((void *)export_thread_init, &info) || !info.dli_fname)
 		return;
 	size_t n = 0, len = strlen(info.dli_fname);

@@ -19,6 +19,8 @@ void export_thread_init(void);    /* constructor: where our files lie */
 void export_thread_poke(void);
 /* The same from a read or write, for programs that call nothing safe; sure of that by the signal mask. */
 void export_thread_poke_late(void);
+/* The same from a write of text, which may be all that a program does. */
+void export_thread_poke_text(void);
 void export_thread_forked(void);  /* in the child, by process_forked */
 void export_thread_parked_child(void); /* in the child of a fork that waited for us: before process_forked */
 /* Send what there is, bounded by REMORA_EXIT_WAIT_MS; at exit it is started for that if nobody else exports. safe. */

@@ -64,8 +64,10 @@ __attribute__((constructor(101))) static void begin(int argc, char **argv, char 
 	process_on_fork = export_thread_forked;
 	export_thread_init();
 	real_resolve_all();
-	if (config.errors)
+	if (config.text_fds) {
 		text_stdio_init();
+		text_on_commit = export_thread_poke_text;
+	}
 	if (config.crash_signals)
 		crash_begin();
 	atomic_store(&process.active, true);

@@ -8,6 +8,7 @@
  * (its address) holds. Called with the stream's lock held, also at exit, in signal handlers and in vfork children.
  */
 #include "base/sys.h"
+#include "config.h"
 #include "conn/fdtab.h"
 #include "conn/observe.h"
 #include "hooks/guard.h"
@@ -31,11 +32,16 @@ extern int _IO_file_close(FILE *f) __attribute__((weak));
 static ssize_t (*const real_write)(FILE *, const void *, ssize_t) = _IO_file_write;
 static int (*const real_close)(FILE *) = _IO_file_close;
 
+static bool wanted(int fd)
+{
+	return (unsigned)fd < 8 && config.text_fds >> fd & 1;
+}
+
 static ssize_t stream_write(FILE *f, const void *p, ssize_t n)
 {
 	int fd = f->_fileno;
 	ssize_t r = real_write(f, p, n);
-	if (r <= 0 || fd != 2 || !watched(fd))
+	if (r <= 0 || !wanted(fd) || !watched(fd))
 		return r;
 	int e = errno;
 	struct thread *t = &thread_self;
@@ -51,7 +57,7 @@ static int stream_close(FILE *f)
 {
 	int fd = f->_fileno;
 	struct thread *t = &thread_self;
-	if (fd == 2 && fd_peek(fd) == FD_TEXT) {
+	if (wanted(fd) && fd_peek(fd) == FD_TEXT) {
 		int e = errno;
 		if (enter(t)) {
 			on_close(fd);

@@ -273,7 +273,7 @@ static __attribute__((noinline)) void wake_sleeper(struct arena *a, uint32_t pen
 
 void arena_commit(struct arena *a, struct span_rec *r)
 {
-	uint32_t i = arena_index(a, r);
+	uint32_t i = arena_index(a, r), weight = rec_slots(r);
 	uint8_t kind = r->kind;
 	/* At exit one thread ends what another may be ending: only once onto the list. */
 	if (!slot_move(r, SLOT_OPEN, SLOT_DONE))
@@ -282,6 +282,8 @@ void arena_commit(struct arena *a, struct span_rec *r)
 	do
 		atomic_store_explicit(&r->next, h, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak_explicit(&a->done_head, &h, i, memory_order_seq_cst, memory_order_relaxed));
+	if (unlikely(kind == SPAN_TEXT))
+		atomic_fetch_add_explicit(&a->text, weight, memory_order_relaxed);
 	uint32_t pending = atomic_fetch_add(&a->pending, 1) + 1;
 	arena_count(a, kind == SPAN_TEXT ? COUNT_TEXTS : COUNT_SPANS, 1);
 	uint32_t sleep = atomic_load(&a->sleep);

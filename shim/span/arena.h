@@ -19,7 +19,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC 0x61726f6d65722e31u
-#define ARENA_LAYOUT 2 /* change with any change of the layout: processes of different builds do not share */
+#define ARENA_LAYOUT 3 /* change with any change of the layout: processes of different builds do not share */
 #define ARENA_PROCS 512
 #define ARENA_FIRST (512 * 1024)            /* bytes of slots at creation; the exporter grows it up to max_slots */
 #define ARENA_DEFAULT_MAX (8 * 1024 * 1024) /* REMORA_ARENA_BYTES */
@@ -44,7 +44,11 @@ enum counter {
 	COUNT_DROP_EXPIRED,    /* exporter: retries used up */
 	COUNT_DROP_BAD,        /* exporter: records that did not check out */
 	COUNT_TEXTS,           /* records of text committed */
-	COUNT_DROP_TEXT,       /* writes to fd 2 that were not kept: too much waits already */
+	COUNT_DROP_TEXT,       /* lines that a host thread could not keep: too much waits already */
+	COUNT_LINES,           /* exporter: log events made of text */
+	COUNT_LINES_SENT,      /* exporter: accepted */
+	COUNT_LINES_FILTERED,  /* exporter: left out by level or rate */
+	COUNT_DROP_LINES,      /* exporter: refused, or tried for too long, or no room */
 	COUNT_MAX = 32,
 };
 
@@ -106,6 +110,7 @@ struct arena {
 	_Atomic uint32_t held_gen; /* counts arena_hold() */
 	_Atomic uint32_t crashes;  /* counts crash files (crash/record.h) that lie in the directory; arena_wake() follows */
 	_Atomic uint32_t crashes_done; /* futex: counts those that the exporter has taken or is done with */
+	_Atomic uint32_t text;     /* slots of text committed and not yet drained, about */
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	struct arena_proc procs[ARENA_PROCS];
@@ -202,6 +207,8 @@ void arena_lease_release(struct arena *a);
  * walk and are counted as COUNT_DROP_BAD.
  */
 uint32_t arena_drain(struct arena *a, uint32_t *out, uint32_t cap, bool held, bool final);
+/* So many slots of text were drained. */
+void arena_text_taken(struct arena *a, uint32_t slots);
 /* When the earliest held record is due (CLOCK_MONOTONIC ns), 0 = none held. */
 uint64_t arena_next_held(struct arena *a);
 /*

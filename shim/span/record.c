@@ -104,6 +104,14 @@ const char *arena_counter_name(enum counter c)
 		return "texts";
 	case COUNT_DROP_TEXT:
 		return "dropped.text";
+	case COUNT_LINES:
+		return "lines";
+	case COUNT_LINES_SENT:
+		return "lines.sent";
+	case COUNT_LINES_FILTERED:
+		return "lines.filtered";
+	case COUNT_DROP_LINES:
+		return "dropped.lines";
 	case COUNT_MAX:
 		break;
 	}

@@ -1,0 +1,512 @@
+#include "exporters/cloudwatch/cloudwatch.h"
+#include "base/clock.h"
+#include "exporters/log.h"
+#include "exporters/utf8.h"
+#include "proto/http1.h"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MS UINT64_C(1000000)
+#define SECOND (1000 * MS)
+#define BYTES_MOST (8 * 1024 * 1024) /* of batches; what lies in records is bounded by slots besides */
+#define GONE_FAILS 8
+
+/* ---- holds ---- */
+
+static void unref(void *ctx, struct hold *h)
+{
+	struct cloudwatch *c = ctx;
+	if (--h->refs)
+		return;
+	c->weight -= h->weight;
+	c->owner.release(c->owner.ctx, h->source, h->slot);
+	free(h);
+}
+
+void cloudwatch_let_go(struct cloudwatch *c, struct log_event *e)
+{
+	for (struct hold *h = e->first, *next; h; h = next) {
+		next = h == e->last ? NULL : h->next;
+		c->owner.delivered(c->owner.ctx, h->source, h->slot, next ? h->len : e->end);
+		unref(c, h);
+	}
+	e->first = e->last = NULL;
+}
+
+void cloudwatch_pop(struct cloudwatch *c, uint32_t lost)
+{
+	struct log_batch *b = c->head;
+	for (uint32_t i = 0; i < b->n; i++)
+		cloudwatch_let_go(c, &b->events[i]);
+	c->sent += b->n - lost;
+	c->dropped += lost;
+	arena_count(c->arena, COUNT_LINES_SENT, b->n - lost);
+	arena_count(c->arena, COUNT_DROP_LINES, lost);
+	c->bytes -= b->bytes;
+	c->head = b->next;
+	if (!c->head)
+		c->tail = NULL;
+	log_batch_free(b);
+}
+
+/* ---- messages ---- */
+
+static bool has_ids(const struct line_meta *m)
+{
+	static const uint8_t zero[16];
+	return memcmp(m->trace_id, zero, 16) != 0;
+}
+
+static void add(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+static void add_ids(struct buf *b, const struct line_meta *m, bool trace, bool span)
+{
+	static const char hex[] = "0123456789abcdef";
+	char t[33] = {0}, s[17] = {0};
+	for (int i = 0; i < 16; i++) {
+		t[2 * i] = hex[m->trace_id[i] >> 4];
+		t[2 * i + 1] = hex[m->trace_id[i] & 15];
+	}
+	for (int i = 0; i < 8; i++) {
+		s[2 * i] = hex[m->span_id[i] >> 4];
+		s[2 * i + 1] = hex[m->span_id[i] & 15];
+	}
+	if (trace) {
+		add(b, "\"trace_id\":\"");
+		add(b, t);
+		add(b, span ? "\"," : "\"");
+	}
+	if (span) {
+		add(b, "\"span_id\":\"");
+		add(b, s);
+		add(b, "\"");
+	}
+}
+
+static void iso_time(char out[32], uint64_t ns)
+{
+	time_t t = (time_t)(ns / SECOND);
+	struct tm tm;
+	gmtime_r(&t, &tm);
+	size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, 32 - n, ".%03uZ", (unsigned)(ns / MS % 1000));
+}
+
+static void wrap(struct buf *b, const struct line_event *e, enum level level)
+{
+	char text[96], at[32];
+	iso_time(at, e->meta.time_ns);
+	snprintf(text, sizeof text, "{\"timestamp\":\"%s\",", at);
+	add(b, text);
+	if (level) {
+		snprintf(text, sizeof text, "\"level\":\"%s\",", level_name(level));
+		add(b, text);
+	}
+	add(b, "\"message\":\"");
+	size_t from = b->n;
+	json_escape(b, e->text.p, e->text.n);
+	if (b->n - from > MESSAGE_MOST - 512) { /* cut, not within an escape: those are ASCII and begin with a backslash */
+		size_t n = from + MESSAGE_MOST - 512;
+		while (n > from && ((unsigned char)b->p[n] & 0xc0) == 0x80)
+			n--;
+		for (int i = 1; i <= 6 && n - (size_t)i > from; i++)
+			if (b->p[n - (size_t)i] == '\\' && b->p[n - (size_t)i - 1] != '\\') {
+				n -= (size_t)i;
+				break;
+			}
+		size_t slashes = 0;
+		while (n - slashes > from && b->p[n - slashes - 1] == '\\')
+			slashes++;
+		b->n = n - slashes % 2;
+	}
+	snprintf(text, sizeof text, "\",\"stream\":\"%s\",\"pid\":%d", e->fd == 1 ? "stdout" : e->fd == 2 ? "stderr"
+	                                                                                                : "access",
+	         e->pid);
+	add(b, text);
+	if (has_ids(&e->meta)) {
+		add(b, ",");
+		add_ids(b, &e->meta, true, true);
+	}
+	add(b, "}");
+}
+
+static void compose(struct cloudwatch *c, const struct line_event *e, bool is_json, const struct json_line *j, enum level level)
+{
+	struct buf *b = &c->message;
+	b->n = 0;
+	if (is_json) {
+		bool trace = has_ids(&e->meta) && !j->trace_id, span = has_ids(&e->meta) && !j->span_id;
+		if (e->text.n > MESSAGE_MOST - 100)
+			trace = span = false;
+		utf8_add(b, e->text.p, trace || span ? j->close : e->text.n);
+		if (trace || span) {
+			add(b, j->empty ? "" : ",");
+			add_ids(b, &e->meta, trace, span);
+			utf8_add(b, e->text.p + j->close, e->text.n - j->close);
+		}
+	} else if (c->set->json) {
+		wrap(b, e, level);
+	} else {
+		utf8_add(b, e->text.p, e->text.n);
+	}
+	if (b->n > MESSAGE_MOST) {
+		size_t n = MESSAGE_MOST;
+		while (n && ((unsigned char)b->p[n] & 0xc0) == 0x80)
+			n--;
+		b->n = n;
+	}
+}
+
+/* ---- filters ---- */
+
+static bool over_rate(struct cloudwatch *c, uint64_t ns)
+{
+	if (!c->set->rate)
+		return false;
+	if (ns > c->rate_ns) {
+		c->tokens += c->rate_ns ? (double)(ns - c->rate_ns) / 1e9 * c->set->rate : c->set->rate;
+		c->rate_ns = ns;
+	}
+	if (c->tokens > c->set->rate)
+		c->tokens = c->set->rate;
+	if (c->tokens < 1)
+		return true;
+	c->tokens--;
+	return false;
+}
+
+/* ---- events ---- */
+
+static bool put(struct cloudwatch *c, const char *stream, const struct log_event *e)
+{
+	uint64_t now = mono_ns();
+	struct log_batch *b = c->tail;
+	if (c->bytes > BYTES_MOST)
+		return false;
+	if (!b || (c->head == b && c->kind) || strcmp(b->stream, stream) != 0 || !log_batch_takes(b, e->ns, c->message.n)) {
+		b = log_batch_new(stream, now);
+		if (!b)
+			return false;
+		if (c->tail)
+			c->tail->next = b;
+		else
+			c->head = b;
+		c->tail = b;
+	}
+	if (!log_batch_add(b, e, c->message.p, c->message.n))
+		return false;
+	c->bytes += c->message.n + BATCH_EACH;
+	return true;
+}
+
+static const char *stream_of(struct cloudwatch *c, const struct arena *a, char text[513]);
+
+static void event(void *ctx, const struct line_event *e)
+{
+	struct cloudwatch *c = ctx;
+	struct json_line j = {0};
+	char stream[513];
+	bool is_json = json_line_read(e->text, &j);
+	enum level level = is_json ? j.level : level_guess(e->text);
+	struct log_event out = {.ns = e->meta.time_ns, .first = e->first, .last = e->last, .end = e->end};
+	if (e->error && level < LEVEL_ERROR)
+		level = LEVEL_ERROR;
+	arena_count(c->arena, COUNT_LINES, 1);
+	if ((level && (int)level < c->set->level) || over_rate(c, e->meta.time_ns)) {
+		c->filtered++;
+		arena_count(c->arena, COUNT_LINES_FILTERED, 1);
+		cloudwatch_let_go(c, &out);
+		return;
+	}
+	compose(c, e, is_json, &j, level);
+	if (!out.ns)
+		out.ns = real_ns();
+	if (c->message.failed || !c->message.n || !put(c, stream_of(c, e->arena, stream), &out)) {
+		if (c->message.failed)
+			buf_free(&c->message);
+		c->dropped++;
+		arena_count(c->arena, COUNT_DROP_LINES, 1);
+		cloudwatch_let_go(c, &out);
+	}
+	if (c->message.cap > 65536)
+		buf_free(&c->message);
+}
+
+static bool alive(void *ctx, const void *arena, int32_t pid)
+{
+	const struct arena *a = arena;
+	struct cloudwatch *c = ctx;
+	if (a != c->arena)
+		return false;
+	for (unsigned i = 0; i < ARENA_PROCS; i++)
+		if (a->procs[i].pid == pid && atomic_load(&a->procs[i].used))
+			return proc_alive(pid, a->procs[i].start);
+	return proc_alive(pid, 0);
+}
+
+static uint32_t lines_in(struct slice s)
+{
+	uint32_t n = 0;
+	for (const char *p = s.p, *end = p + s.n; (p = memchr(p, '\n', (size_t)(end - p))); p++)
+		n++;
+	return n ? n : 1;
+}
+
+bool cloudwatch_text(struct cloudwatch *c, const struct arena *a, uint32_t source, uint32_t slot, const struct rec_view *v,
+                     uint64_t now)
+{
+	struct slice text = v->str[REC_TEXT];
+	uint64_t done = v->rec->req_size;
+	struct lines_in in = {
+		.arena = a,
+		.pid = v->rec->pid,
+		.fd = v->rec->err_no == 1 ? 1 : 2,
+		.from = done < text.n ? (uint32_t)done : text.n,
+		.merged = v->rec->bits & REC_MERGED,
+		.gap = v->rec->bits & REC_GAP,
+		.meta = {.time_ns = v->rec->start_ns, .tid = v->rec->tid},
+		.now = now,
+	};
+	struct hold *h = NULL;
+	memcpy(in.meta.trace_id, v->rec->trace_id, 16);
+	memcpy(in.meta.span_id, v->rec->span_id, 8);
+	text.p += in.from;
+	text.n -= in.from;
+	if (!text.n)
+		return false;
+	if (c->weight <= c->slots && c->bytes <= BYTES_MOST)
+		h = calloc(1, sizeof *h);
+	if (!h) {
+		uint32_t n = lines_in(text);
+		c->dropped += n;
+		arena_count(c->arena, COUNT_DROP_LINES, n);
+		in.gap = true;
+		lines_add(c->lines, &in);
+		return false;
+	}
+	*h = (struct hold){.refs = 2, .slot = slot, .source = source, .len = in.from + text.n, .weight = rec_slots(v->rec)};
+	c->weight += h->weight;
+	in.text = text;
+	in.hold = h;
+	lines_add(c->lines, &in);
+	h->refs--;
+	unref(c, h); /* may release it at once, which the owner expects */
+	return true;
+}
+
+/* "[2023-Mar-05 12:00] 127.0.0.1 GET http /api/activities/home? 200", as the reference application writes it */
+void cloudwatch_span(struct cloudwatch *c, const struct arena *a, const struct rec_view *v, uint64_t now)
+{
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	static const char *const methods[] = {NULL, "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+	const struct span_rec *r = v->rec;
+	struct slice target = v->str[REC_TARGET], other = v->str[REC_METHOD];
+	char text[4096], ip[INET6_ADDRSTRLEN] = "-";
+	time_t t = (time_t)(r->start_ns / SECOND);
+	struct tm tm;
+	(void)now;
+	if (r->kind != SPAN_SERVER || !gmtime_r(&t, &tm))
+		return;
+	if (r->peer.family)
+		inet_ntop(r->peer.family == 6 ? AF_INET6 : AF_INET, r->peer.ip, ip, sizeof ip);
+	const char *method = r->method && r->method <= HTTP1_PATCH ? methods[r->method] : NULL;
+	int n = snprintf(text, sizeof text, "[%04d-%.3s-%02d %02d:%02d] %s %.*s %s %.*s%s %u", tm.tm_year + 1900,
+	                 months + 3 * tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, ip,
+	                 method ? (int)strlen(method) : (int)(other.n < 32 ? other.n : 32), method ? method : other.p ? other.p
+	                                                                                                               : "",
+	                 r->bits & REC_HTTPS ? "https" : "http", (int)(target.n < 3000 ? target.n : 3000),
+	                 target.p ? target.p : "", target.n && memchr(target.p, '?', target.n) ? "" : "?", r->status);
+	struct line_event e = {
+		.text = {text, (uint32_t)n},
+		.meta = {.time_ns = r->start_ns, .tid = r->tid},
+		.arena = a,
+		.pid = r->pid,
+		.fd = 0,
+		.error = r->status >= 500 || !r->status,
+	};
+	memcpy(e.meta.trace_id, r->trace_id, 16);
+	memcpy(e.meta.span_id, r->span_id, 8);
+	event(c, &e);
+}
+
+bool cloudwatch_wants_spans(const struct cloudwatch *c)
+{
+	return c->set->access;
+}
+
+/* ---- the stream's name ---- */
+
+static void root_of(const struct arena *a, int pid, char *out, size_t cap)
+{
+	char blob[8192];
+	snprintf(out, cap, "unknown");
+	for (unsigned i = 0; i < ARENA_PROCS; i++) {
+		const struct arena_proc *p = &a->procs[i];
+		if (p->pid != pid || !atomic_load(&p->used))
+			continue;
+		uint32_t n = arena_proc_blob(a, p, blob, sizeof blob);
+		for (uint32_t k = 0; k < n; k += (uint32_t)strlen(blob + k) + 1)
+			if (strncmp(blob + k, "exe=", 4) == 0) {
+				const char *slash = strrchr(blob + k, '/');
+				snprintf(out, cap, "%s", slash ? slash + 1 : blob + k + 4);
+			}
+		return;
+	}
+}
+
+/* host/program/pid of the tree's root */
+static const char *stream_of(struct cloudwatch *c, const struct arena *a, char text[513])
+{
+	char host[128] = "", program[128];
+	if (c->set->stream)
+		return c->set->stream;
+	if (a == c->arena && *c->stream)
+		return c->stream;
+	gethostname(host, sizeof host - 1);
+	root_of(a, a->root_pid, program, sizeof program);
+	if (strcmp(program, "unknown") == 0 && a == c->arena) {
+		const char *slash = strrchr(c->settings->host->program, '/');
+		snprintf(program, sizeof program, "%.120s", slash ? slash + 1 : c->settings->host->program);
+	}
+	snprintf(text, 513, "%s/%s/%d", host, program, a->root_pid);
+	for (char *p = text; *p; p++)
+		if (*p == ':' || *p == '*' || (unsigned char)*p < 0x20)
+			*p = '_';
+	if (a == c->arena)
+		snprintf(c->stream, sizeof c->stream, "%s", text);
+	return text;
+}
+
+/* ---- life ---- */
+
+struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, const struct arena *a, uint32_t slots,
+                                  const struct cloudwatch_owner *owner)
+{
+	struct cloudwatch *c = calloc(1, sizeof *c);
+	if (!c)
+		return NULL;
+	*c = (struct cloudwatch){.settings = s, .set = &s->cloudwatch, .http = h, .arena = (struct arena *)(uintptr_t)a};
+	c->slots = slots / 2;
+	c->owner = *owner;
+	c->credentials = credentials_new(s, h);
+	c->lines = lines_new(&(struct lines_events){.event = event, .unref = unref, .alive = alive, .ctx = c});
+	if (c->credentials && c->lines)
+		return c;
+	cloudwatch_delete(c);
+	return NULL;
+}
+
+static void keep(void *ctx, uint32_t source, uint32_t slot)
+{
+	(void)ctx;
+	(void)source;
+	(void)slot;
+}
+
+static void keep_bytes(void *ctx, uint32_t source, uint32_t slot, uint32_t bytes)
+{
+	(void)bytes;
+	keep(ctx, source, slot);
+}
+
+void cloudwatch_delete(struct cloudwatch *c)
+{
+	if (!c)
+		return;
+	log_send_free(c);
+	c->owner = (struct cloudwatch_owner){keep, keep_bytes, NULL};
+	lines_delete(c->lines);
+	while (c->head) {
+		struct log_batch *b = c->head;
+		for (uint32_t i = 0; i < b->n; i++)
+			cloudwatch_let_go(c, &b->events[i]);
+		c->head = b->next;
+		log_batch_free(b);
+	}
+	credentials_delete(c->credentials);
+	buf_free(&c->message);
+	free(c);
+}
+
+bool cloudwatch_room(const struct cloudwatch *c)
+{
+	return c->weight <= c->slots / 2 && c->bytes <= BYTES_MOST / 2;
+}
+
+void cloudwatch_turn(struct cloudwatch *c, uint64_t now, bool flush)
+{
+	lines_tick(c->lines, now);
+	if (flush)
+		lines_flush(c->lines, 0);
+	credentials_turn(c->credentials, now);
+	log_send_pump(c, now, flush);
+}
+
+void cloudwatch_stop(struct cloudwatch *c, int32_t pid)
+{
+	lines_flush(c->lines, pid);
+}
+
+void cloudwatch_end(struct cloudwatch *c, const struct arena *a)
+{
+	lines_end(c->lines, a);
+}
+
+static void sooner(uint64_t *due, uint64_t at)
+{
+	if (at && (!*due || at < *due))
+		*due = at;
+}
+
+uint64_t cloudwatch_due(const struct cloudwatch *c)
+{
+	uint64_t due = lines_due(c->lines);
+	sooner(&due, credentials_due(c->credentials));
+	if (c->head && !c->call) {
+		uint64_t at = c->head->since_ns + c->set->delay_ns;
+		struct aws_keys keys;
+		if (credentials_keys(c->credentials, &keys) && (c->set->url || credentials_region(c->credentials)))
+			sooner(&due, at > c->not_before_ns ? at : c->not_before_ns);
+	}
+	return due;
+}
+
+void cloudwatch_flush_begins(struct cloudwatch *c)
+{
+	c->flush_failed = false;
+}
+
+bool cloudwatch_flushed(const struct cloudwatch *c, uint64_t now)
+{
+	struct aws_keys keys;
+	if (c->call)
+		return false;
+	if (!c->head || c->flush_failed || (c->told_when && now < c->not_before_ns))
+		return true;
+	return !credentials_keys(c->credentials, &keys) && credentials_hopeless(c->credentials);
+}
+
+bool cloudwatch_idle(const struct cloudwatch *c)
+{
+	struct aws_keys keys;
+	return !c->call && (!c->head || c->fails >= GONE_FAILS ||
+	                    (!credentials_keys(c->credentials, &keys) && credentials_hopeless(c->credentials)));
+}
+
+bool cloudwatch_waits(const struct cloudwatch *c)
+{
+	return c->head || lines_due(c->lines);
+}
+
+void cloudwatch_report(const struct cloudwatch *c)
+{
+	log_debug("cloudwatch: sent %llu lines, dropped %llu, filtered %llu; %u slots held", (unsigned long long)c->sent,
+	          (unsigned long long)c->dropped, (unsigned long long)c->filtered, c->weight);
+}
