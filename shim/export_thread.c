@@ -23,7 +23,6 @@
 #define SLOTS_AT_START 4096
 #define PARK_NS 500000000u    /* a fork waits so long for us to stand aside */
 #define LATE_NS 1000000000u   /* records may wait so long for a safe place */
-#define TEXTS_WAIT 32         /* records of text, then no second of waiting */
 #define RETRY_NS 1000000000u  /* after a thread could not be made */
 
 /* glibc before 2.34 has these in libdl, which a program need not load. */
@@ -359,19 +358,11 @@ void export_thread_poke_late(void)
 	}
 }
 
-void export_thread_poke_text(void)
+void export_thread_poke_text(int fd)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
-	if (!wanted(a) || !waiting(a))
-		return;
-	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
-	bool many = atomic_load_explicit(&a->pending, memory_order_relaxed) >= TEXTS_WAIT;
-	if (!many && (!since || now - since > 30 * LATE_NS)) {
-		atomic_store(&waiting_ns, now);
-	} else if ((many || now - since > LATE_NS) && signal_mask() == (thread_self.sigmask_known ? thread_self.sigmask : start_mask)) {
-		atomic_store(&waiting_ns, 0);
+	if (fd == 1 && wanted(a) && waiting(a) && signal_mask() == (thread_self.sigmask_known ? thread_self.sigmask : start_mask))
 		start();
-	}
 }
 
 /* ---- asking ---- */

@@ -77,6 +77,8 @@ __attribute__((destructor(101))) static void end(void)
 {
 	struct thread *t = &thread_self;
 	int e = errno;
+	if (config.lines && atomic_load(&process.active))
+		text_stdio_flush(export_thread_tid() ? 2 : 1);
 	if (atomic_load(&process.active) && enter(t)) {
 		export_thread_exit();
 		leave(t);

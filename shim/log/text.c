@@ -37,7 +37,7 @@ bool text_is_log(int fd)
 	       (sys3(SYS_fstat, 0, &in, 0) != 0 || in.st_dev != out.st_dev || in.st_ino != out.st_ino);
 }
 
-void (*text_on_commit)(void);
+void (*text_on_commit)(int fd);
 
 /* Is there no room to attach? Only a handler on a small alternate stack has so little. */
 static __attribute__((noinline)) bool cramped(void)
@@ -89,12 +89,13 @@ static struct span_rec *new_one(struct arena *a, struct thread *t, int fd)
 
 static void commit(struct arena *a, struct thread *t, struct span_rec *r)
 {
+	int fd = r->err_no;
 	t->text_start = 0;
 	r->end_ns = real_ns();
 	atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
 	arena_commit(a, r);
 	if (text_on_commit)
-		text_on_commit();
+		text_on_commit(fd);
 }
 
 /* f gets the bytes [from, from + n) of v, piece by piece. */
@@ -168,7 +169,7 @@ static struct span_rec *record(struct arena *a, struct thread *t, int fd)
 	}
 	if (r)
 		r->bits |= REC_MERGED;
-	else if (atomic_load_explicit(&a->text, memory_order_relaxed) <= arena_slots(a) / 2)
+	else if (atomic_load_explicit(&a->text, memory_order_relaxed) <= (config.lines ? arena_slots(a) / 4 : arena_slots(a) - arena_slots(a) / 8))
 		r = new_one(a, t, fd);
 	return r;
 }
@@ -177,7 +178,7 @@ static void wrote(struct arena *a, struct thread *t, struct span_rec *r, char la
 {
 	uint32_t waiting = atomic_load_explicit(&a->pending, memory_order_relaxed);
 	t->text_whole = last == '\n';
-	if ((t->text_whole && (waiting < WAITING || arena_lease_alive(a))) || r->var_len > RECORD_MOST)
+	if (span_ended() || (t->text_whole && (waiting < WAITING || arena_lease_alive(a))) || r->var_len > RECORD_MOST)
 		commit(a, t, r);
 	else
 		__atomic_store_n(&r->end_ns, 0, __ATOMIC_RELEASE);

@@ -15,11 +15,16 @@
 
 /* constructor, after stderr_init: puts our functions into glibc's tables. Does nothing where they look unfamiliar. */
 void text_stdio_init(void);
+/*
+ * At exit: libc empties stdout's buffer after our last word, so it is made to do so a moment earlier. `own`: threads of
+ * this process that are no secret. Outside the guard.
+ */
+void text_stdio_flush(int own);
 /* Is this fd what text comes from? A system call or three; for conn.c's classification. host, any context. */
 bool text_is_log(int fd);
 /* The first n bytes of v were written to fd, whose entry is FD_TEXT. host, any context, inside the guard. */
 void text_wrote(int fd, const struct iovec *v, int count, size_t n);
-/* Called behind each record: somebody has to export it. Set by the lifecycle. */
-extern void (*text_on_commit)(void);
+/* Called behind each record of that fd: somebody has to export it. Set by the lifecycle. */
+extern void (*text_on_commit)(int fd);
 
 #endif
