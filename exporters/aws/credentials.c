@@ -585,6 +585,7 @@ static void answered(void *ctx, const struct answer *a)
 	} else if (step == STEP_CONTAINER && ++c->tries < CONTAINER_TRIES) {
 		log_debug("aws: the container's credentials: %s; again in a second", why);
 		c->step = STEP_END;
+		c->searched = true; /* a flush does not wait for that */
 		c->due_ns = mono_ns() + SECOND;
 	} else {
 		c->tries = 0;

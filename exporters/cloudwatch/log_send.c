@@ -53,18 +53,18 @@ static void later(struct cloudwatch *c, uint64_t told_ns)
 
 /* ---- where to ---- */
 
-/* False: the region is not known. */
+/* False: the region is not known (yet). An endpoint of one's own needs none if nobody knows it. */
 static bool address(struct cloudwatch *c)
 {
 	const char *region = credentials_region(c->credentials);
+	if (!region && !(c->set->url && credentials_hopeless(c->credentials)))
+		return false;
 	if (*c->url)
-		return region != NULL || c->set->url;
+		return true;
 	if (c->set->url)
 		snprintf(c->url, sizeof c->url, "%.2048s", c->set->url);
-	else if (region)
-		snprintf(c->url, sizeof c->url, "https://logs.%s.amazonaws.com%s/", region, strncmp(region, "cn-", 3) == 0 ? ".cn" : "");
 	else
-		return false;
+		snprintf(c->url, sizeof c->url, "https://logs.%s.amazonaws.com%s/", region, strncmp(region, "cn-", 3) == 0 ? ".cn" : "");
 	const char *h = strstr(c->url, "://") + 3;
 	size_t n = strcspn(h, "/");
 	c->path = h + n;

@@ -134,7 +134,7 @@ def main():
     with CloudWatch() as cloudwatch:
         endpoint = Endpoint(Keys(cloudwatch, job.get("life", 3600)), job["addresses"][0] if job["addresses"] else "127.0.0.1",
                             80, **job.get("endpoint", {}))
-        env = dict(job["env"], AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=cloudwatch.url)
+        env = dict(job["env"], **{job.get("variable", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"): cloudwatch.url})
         p = subprocess.run(job["argv"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
         print(json.dumps({"rc": p.returncode, "out": p.stdout.decode(), "err": p.stderr.decode(),
                           "messages": cloudwatch.messages(), "faults": cloudwatch.faults + endpoint.faults,
