@@ -472,7 +472,8 @@ uint64_t cloudwatch_due(const struct cloudwatch *c)
 	if (c->head && !c->call) {
 		uint64_t at = c->head->since_ns + c->set->delay_ns;
 		struct aws_keys keys;
-		if (credentials_keys(c->credentials, &keys) && (c->set->url || credentials_region(c->credentials)))
+		bool where = credentials_region(c->credentials) || (c->set->url && credentials_hopeless(c->credentials));
+		if (where && credentials_keys(c->credentials, &keys))
 			sooner(&due, at > c->not_before_ns ? at : c->not_before_ns);
 	}
 	return due;

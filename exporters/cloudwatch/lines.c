@@ -1,5 +1,6 @@
 #include "exporters/cloudwatch/lines.h"
 #include "exporters/buf.h"
+#include "exporters/cloudwatch/line_text.h"
 #include "exporters/errors/parse.h"
 #include <stdlib.h>
 
@@ -132,6 +133,17 @@ static bool is_python(struct slice s)
 	return s.n >= sizeof head - 1 && memcmp(s.p, head, sizeof head - 1) == 0;
 }
 
+/* Does it begin as log lines do: a time, a bracket, a level? Then it is no further line of an error's message. */
+static bool is_head(struct slice line)
+{
+	uint32_t n = 0;
+	if (line.n && ((line.p[0] >= '0' && line.p[0] <= '9') || line.p[0] == '[' || line.p[0] == '{'))
+		return true;
+	while (n < line.n && n < 16 && ((line.p[n] >= 'A' && line.p[n] <= 'Z') || (line.p[n] >= 'a' && line.p[n] <= 'z')))
+		n++;
+	return n > 2 && level_named(line.p, n) != LEVEL_UNKNOWN;
+}
+
 /*
  * Does the line go to the event that is open? `together`: it was written together with the event's last line. `error`:
  * it is a line of an error block.
@@ -142,7 +154,7 @@ static bool belongs(struct flow *f, struct slice line, bool together, bool *erro
 	*error = true;
 	if (f->kind) {
 		f->scan.joined = together;
-		enum belongs b = f->scan.lines > BLOCK_LINES ? LINE_OUT : f->kind->belongs(&f->scan, line);
+		enum belongs b = f->scan.lines > BLOCK_LINES || (together && is_head(line)) ? LINE_OUT : f->kind->belongs(&f->scan, line);
 		if (b == LINE_LAST)
 			f->kind = NULL;
 		if (b != LINE_OUT)
