@@ -23,7 +23,8 @@ static void unref(void *ctx, struct hold *h)
 	if (--h->refs)
 		return;
 	c->weight -= h->weight;
-	c->owner.release(c->owner.ctx, h->source, h->slot);
+	if (h->weight)
+		c->owner.release(c->owner.ctx, h->source, h->slot);
 	free(h);
 }
 
@@ -31,7 +32,8 @@ void cloudwatch_let_go(struct cloudwatch *c, struct log_event *e)
 {
 	for (struct hold *h = e->first, *next; h; h = next) {
 		next = h == e->last ? NULL : h->next;
-		c->owner.delivered(c->owner.ctx, h->source, h->slot, next ? h->len : e->end);
+		if (h->weight)
+			c->owner.delivered(c->owner.ctx, h->source, h->slot, next ? h->len : e->end);
 		unref(c, h);
 	}
 	e->first = e->last = NULL;
@@ -281,7 +283,8 @@ bool cloudwatch_text(struct cloudwatch *c, const struct arena *a, uint32_t sourc
 	text.n -= in.from;
 	if (!text.n)
 		return false;
-	if (c->weight <= c->slots && c->bytes <= BYTES_MOST)
+	bool copy = c->weight > c->slots;
+	if (c->bytes <= BYTES_MOST)
 		h = calloc(1, sizeof *h);
 	if (!h) {
 		uint32_t n = lines_in(text);
@@ -291,14 +294,14 @@ bool cloudwatch_text(struct cloudwatch *c, const struct arena *a, uint32_t sourc
 		lines_add(c->lines, &in);
 		return false;
 	}
-	*h = (struct hold){.refs = 2, .slot = slot, .source = source, .len = in.from + text.n, .weight = rec_slots(v->rec)};
+	*h = (struct hold){.refs = 2, .slot = slot, .source = source, .len = in.from + text.n, .weight = copy ? 0 : rec_slots(v->rec)};
 	c->weight += h->weight;
 	in.text = text;
 	in.hold = h;
 	lines_add(c->lines, &in);
 	h->refs--;
 	unref(c, h); /* may release it at once, which the owner expects */
-	return true;
+	return !copy;
 }
 
 /* "[2023-Mar-05 12:00] 127.0.0.1 GET http /api/activities/home? 200", as the reference application writes it */
@@ -393,7 +396,7 @@ struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, cons
 	if (!c)
 		return NULL;
 	*c = (struct cloudwatch){.settings = s, .set = &s->cloudwatch, .http = h, .arena = (struct arena *)(uintptr_t)a};
-	c->slots = slots / 2;
+	c->slots = slots / 4;
 	c->owner = *owner;
 	c->credentials = credentials_new(s, h);
 	c->lines = lines_new(&(struct lines_events){.event = event, .unref = unref, .alive = alive, .ctx = c});
@@ -420,15 +423,22 @@ void cloudwatch_delete(struct cloudwatch *c)
 {
 	if (!c)
 		return;
+	uint32_t lost = 0; /* copies */
 	log_send_free(c);
 	c->owner = (struct cloudwatch_owner){keep, keep_bytes, NULL};
 	lines_delete(c->lines);
 	while (c->head) {
 		struct log_batch *b = c->head;
-		for (uint32_t i = 0; i < b->n; i++)
+		for (uint32_t i = 0; i < b->n; i++) {
+			lost += !b->events[i].last || !b->events[i].last->weight;
 			cloudwatch_let_go(c, &b->events[i]);
+		}
 		c->head = b->next;
 		log_batch_free(b);
+	}
+	if (lost) {
+		arena_count(c->arena, COUNT_DROP_LINES, lost);
+		log_warn("cloudwatch: %u lines are lost: they could not be delivered before the program's end", lost);
 	}
 	credentials_delete(c->credentials);
 	buf_free(&c->message);
@@ -437,7 +447,7 @@ void cloudwatch_delete(struct cloudwatch *c)
 
 bool cloudwatch_room(const struct cloudwatch *c)
 {
-	return c->weight <= c->slots / 2 && c->bytes <= BYTES_MOST / 2;
+	return c->weight <= c->slots && c->bytes <= BYTES_MOST / 2;
 }
 
 void cloudwatch_turn(struct cloudwatch *c, uint64_t now, bool flush)

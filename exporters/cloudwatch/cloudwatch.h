@@ -4,7 +4,8 @@
  *	record --hold--> lines.c --event--> line_text.c, filters --message--> log_batch --signed--> POST --> release
  *
  * A record stays in the arena until all that was made of it is answered for; how far that is stands in the record, so
- * that another exporter goes on there.
+ * that another exporter goes on there. When a quarter of the arena is held so, records are copied and given back: then
+ * a kill of the exporter costs lines, and what the copies may take bounds the memory.
  */
 #ifndef REMORA_CLOUDWATCH_H
 #define REMORA_CLOUDWATCH_H
@@ -19,12 +20,12 @@ struct cloudwatch_owner { /* of the records */
 	void *ctx;
 };
 
-/* `slots`: of the arena, of which at most half are held. NULL: no memory. */
+/* `slots`: of the arena, of which at most a quarter is held. NULL: no memory. */
 struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, const struct arena *a, uint32_t slots,
                                   const struct cloudwatch_owner *owner);
 /* What was not delivered is not released either: the next exporter finds it. */
 void cloudwatch_delete(struct cloudwatch *c);
-/* A text record. True: it is held until it is released. */
+/* A text record. True: it is held until it is released. False: nothing is needed of it any more. */
 bool cloudwatch_text(struct cloudwatch *c, const struct arena *a, uint32_t source, uint32_t slot, const struct rec_view *v,
                      uint64_t now);
 /* A request's record, for the access log; it is not held. */

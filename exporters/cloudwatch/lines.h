@@ -15,7 +15,8 @@
 
 struct hold { /* a record; owner: its references */
 	struct hold *next; /* of the same stream; valid while an event reaches that far */
-	uint32_t refs, slot, source, len, weight;
+	uint32_t refs, slot, source, len;
+	uint32_t weight; /* 0: it is gone already, its bytes live on here alone */
 };
 
 struct line_meta {

@@ -313,7 +313,7 @@ static bool is_due(const struct cloudwatch *c, uint64_t now, bool flush)
 	const struct log_batch *b = c->head;
 	if (now < c->not_before_ns && !(flush && !c->told_when && !c->flush_failed))
 		return false;
-	return flush || c->next || b->next || now >= b->since_ns + c->set->delay_ns || c->weight > c->slots / 4 ||
+	return flush || c->next || b->next || now >= b->since_ns + c->set->delay_ns || c->weight > c->slots / 2 ||
 	       b->bytes > BATCH_BYTES * 3 / 4;
 }
 

@@ -169,7 +169,7 @@ static struct span_rec *record(struct arena *a, struct thread *t, int fd)
 	}
 	if (r)
 		r->bits |= REC_MERGED;
-	else if (atomic_load_explicit(&a->text, memory_order_relaxed) <= (config.lines ? arena_slots(a) / 4 : arena_slots(a) - arena_slots(a) / 8))
+	else if (atomic_load_explicit(&a->text, memory_order_relaxed) <= (config.lines ? arena_slots(a) / 2 : arena_slots(a) - arena_slots(a) / 8))
 		r = new_one(a, t, fd);
 	return r;
 }
