@@ -1,6 +1,6 @@
 # make             the three artifacts: build/libremora.so, build/libremora-export.so, build/remora
 # make test        everything that CI runs (.ci/run); also: make unit, make e2e
-# make demo check fuzz bench install uninstall clean distclean
+# make demo check fuzz bench cloudwatch-proof install uninstall clean distclean
 #
 # O=DIR            build somewhere else             CC=clang     the other compiler
 # DEBUG=1          -O0 and live asserts             V=1          show the commands
@@ -31,7 +31,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all test unit e2e demo check check-compat fuzz bench install uninstall clean distclean setup tests-build FORCE
+.PHONY: all test unit e2e demo check check-compat fuzz bench cloudwatch-proof install uninstall clean distclean setup tests-build FORCE
 
 all: artifacts
 .PHONY: artifacts
@@ -231,6 +231,11 @@ check-compat:
 
 bench: tests-build
 	@O='$(O)' scripts/bench
+
+# A million log lines; tests/e2e/test_cloudwatch.py has a small form of it.
+cloudwatch-proof: tests-build
+	@scripts/setup test
+	@REMORA_BUILD='$(O)' build/venv/bin/python tests/e2e/proof_cloudwatch.py
 
 # libFuzzer wants clang. What it finds goes to tests/fuzz/crashes/NAME, to be committed with the fix and replayed by
 # every make test; inputs that only cover more stay in the build directory.

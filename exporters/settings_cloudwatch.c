@@ -53,7 +53,7 @@ static uint32_t number(const struct settings *s, const char *name)
 
 static uint32_t retention(const struct settings *s)
 {
-	static const uint16_t days[] = {1,   3,   5,   7,   14,  30,   60,   90,   120,  150,  180,
+	static const uint16_t days[] = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180,
 	                                365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653};
 	static const char name[] = "REMORA_CLOUDWATCH_RETENTION_DAYS";
 	uint32_t n = number(s, name);
@@ -101,7 +101,7 @@ void settings_cloudwatch(struct settings *s)
 {
 	struct cloudwatch_settings *c = &s->cloudwatch;
 	static const char group[] = "REMORA_CLOUDWATCH_LOG_GROUP", stream[] = "REMORA_CLOUDWATCH_LOG_STREAM",
-	                  level[] = "REMORA_CLOUDWATCH_LEVEL", delay[] = "OTEL_BLRP_SCHEDULE_DELAY";
+					  level[] = "REMORA_CLOUDWATCH_LEVEL", delay[] = "OTEL_BLRP_SCHEDULE_DELAY";
 	const char *v = get(s, level);
 	c->group = get(s, group);
 	if (!c->group)

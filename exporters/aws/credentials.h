@@ -37,7 +37,7 @@ void aws_found_free(struct aws_found *f);
 struct aws_profile { /* of a shared file */
 	struct aws_found keys;
 	char *region;
-	bool there;            /* the profile */
+	bool there;              /* the profile */
 	const char *unsupported; /* a setting of it that we do not follow, NULL = none; literal */
 	unsigned bad_line;       /* that is no setting and no section, 0 = none */
 };

@@ -40,7 +40,7 @@ uint64_t cloudwatch_due(const struct cloudwatch *c);
 void cloudwatch_flush_begins(struct cloudwatch *c);
 bool cloudwatch_flushed(const struct cloudwatch *c, uint64_t now);
 bool cloudwatch_idle(const struct cloudwatch *c);
-bool cloudwatch_waits(const struct cloudwatch *c); /* for more lines, to send them together */
+bool cloudwatch_waits(const struct cloudwatch *c);  /* for more lines, to send them together */
 void cloudwatch_report(const struct cloudwatch *c); /* to the log, at debug level */
 
 /* ---- inside ---- */
@@ -64,10 +64,10 @@ struct cloudwatch {
 	struct credentials *credentials;
 	struct lines *lines;
 	struct log_batch *head, *tail; /* the first one is in flight or waits for its next try */
-	uint32_t slots, weight; /* may be held at most; are held */
-	size_t bytes;           /* of all batches */
-	char stream[513];       /* of our tree */
-	struct buf message;     /* scratch */
+	uint32_t slots, weight;        /* may be held at most; are held */
+	size_t bytes;                  /* of all batches */
+	char stream[513];              /* of our tree */
+	struct buf message;            /* scratch */
 	/* filters */
 	uint64_t rate_ns; /* of the last event */
 	double tokens;
@@ -90,6 +90,12 @@ struct cloudwatch {
 void cloudwatch_let_go(struct cloudwatch *c, struct log_event *e);
 /* Takes the first batch out, done with; `lost` of its events were not accepted. */
 void cloudwatch_pop(struct cloudwatch *c, uint32_t lost);
+/* Of a line, from lines.c or made here: filtered, and into a batch. Takes the event's references. */
+void cloudwatch_event(void *ctx, const struct line_event *e);
+/* log_message.c: into c->message */
+void cloudwatch_compose(struct cloudwatch *c, const struct line_event *e, bool is_json, const struct json_line *j, enum level level);
+/* The stream for what an arena's processes say; in `text` or constant. */
+const char *cloudwatch_stream(struct cloudwatch *c, const struct arena *a, char text[513]);
 /* log_send.c */
 void log_send_pump(struct cloudwatch *c, uint64_t now, bool flush);
 void log_send_free(struct cloudwatch *c);

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 #define MS UINT64_C(1000000)
-#define QUIET_NS (300 * MS)     /* an event with nothing behind it is complete */
-#define LOOK_NS (1000 * MS)     /* is the process of a line without an end still there? */
-#define FORGET_NS (60000 * MS)  /* a stream that says nothing */
+#define QUIET_NS (300 * MS)    /* an event with nothing behind it is complete */
+#define LOOK_NS (1000 * MS)    /* is the process of a line without an end still there? */
+#define FORGET_NS (60000 * MS) /* a stream that says nothing */
 #define BLOCK_LINES 2000
 
 struct span_of_holds {
@@ -19,11 +19,11 @@ struct flow { /* of a process and fd */
 	int32_t pid, fd;
 	struct buf text; /* the event that is open: whole lines, then from `line` on the one under way */
 	size_t line;
-	size_t prev;               /* where the event's last whole line begins */
+	size_t prev; /* where the event's last whole line begins */
 	struct line_meta meta, line_meta;
 	struct span_of_holds holds, line_holds;
-	struct hold *latest;       /* record: its `next` is set when another comes */
-	uint32_t end;              /* in holds.last, of the event's whole lines */
+	struct hold *latest; /* record: its `next` is set when another comes */
+	uint32_t end;        /* in holds.last, of the event's whole lines */
 	bool cut, line_cut, error;
 	const struct error_kind *kind; /* of the block that is open */
 	struct scan scan;
@@ -160,7 +160,7 @@ static bool belongs(struct flow *f, struct slice line, bool together, bool *erro
 		if (b != LINE_OUT)
 			return true;
 		f->kind = NULL;
-		prev.p = NULL;
+		prev = (struct slice){NULL, 0};
 	}
 	for (int i = 0; error_kinds[i]; i++) {
 		enum begins b = error_kinds[i]->begins(prev, line);

@@ -13,7 +13,7 @@
 
 #define LINES_EVENT_MOST (1024 * 1024 - 26) /* bytes; the rest of a longer one is cut off */
 
-struct hold { /* a record; owner: its references */
+struct hold {          /* a record; owner: its references */
 	struct hold *next; /* of the same stream; valid while an event reaches that far */
 	uint32_t refs, slot, source, len;
 	uint32_t weight; /* 0: it is gone already, its bytes live on here alone */
@@ -25,7 +25,7 @@ struct line_meta {
 	int32_t tid;
 };
 
-struct line_event { /* borrowed but for its references */
+struct line_event {    /* borrowed but for its references */
 	struct slice text; /* without the last line's end; not empty */
 	struct line_meta meta;
 	const void *arena;
@@ -42,15 +42,15 @@ struct lines_in { /* a record */
 	struct slice text;
 	uint32_t from; /* where text begins in the record */
 	struct line_meta meta;
-	bool merged; /* of several writes */
-	bool gap;    /* bytes before it are missing; text may be empty then */
+	bool merged;       /* of several writes */
+	bool gap;          /* bytes before it are missing; text may be empty then */
 	struct hold *hold; /* the caller keeps a reference of its own during the call */
 	uint64_t now;
 };
 
 struct lines_events {
 	void (*event)(void *ctx, const struct line_event *e);
-	void (*unref)(void *ctx, struct hold *h);     /* bytes that became no event: one reference */
+	void (*unref)(void *ctx, struct hold *h); /* bytes that became no event: one reference */
 	bool (*alive)(void *ctx, const void *arena, int32_t pid);
 	void *ctx;
 };

@@ -15,8 +15,8 @@
 #define MESSAGE_MOST (BATCH_BYTES - BATCH_EACH)
 
 struct log_event {
-	uint64_t ns; /* since 1970 */
-	uint32_t at, n; /* its message in text */
+	uint64_t ns;               /* since 1970 */
+	uint32_t at, n;            /* its message in text */
 	struct hold *first, *last; /* as in line_event; NULL: of no record */
 	uint32_t end;
 };

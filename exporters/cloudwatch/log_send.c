@@ -20,8 +20,8 @@
 #define BACKOFF_MOST (20 * SECOND)
 #define LOCKED_NS (60 * SECOND) /* after credentials were refused twice */
 #define WAIT_MOST (600 * SECOND)
-#define SKEW_S 60               /* of clocks, that is corrected */
-#define CREATES 2               /* for one batch */
+#define SKEW_S 60 /* of clocks, that is corrected */
+#define CREATES 2 /* for one batch */
 
 static _Atomic unsigned told;
 
@@ -239,9 +239,8 @@ static void after_creation(struct cloudwatch *c, enum log_call kind, const struc
 	if (kind == CALL_GROUP && a->status == 200)
 		log_info("cloudwatch: created log group %s", c->set->group);
 	if (!done)
-		warn(c, 1 + (unsigned)kind, kind == CALL_GROUP       ? "the log group cannot be created"
-		                            : kind == CALL_RETENTION ? "its retention cannot be set"
-		                                                     : "the log stream cannot be created",
+		warn(c, 1 + (unsigned)kind, kind == CALL_GROUP ? "the log group cannot be created" : kind == CALL_RETENTION ? "its retention cannot be set"
+		                                                                                                            : "the log stream cannot be created",
 		     a->status, what);
 	if (kind == CALL_GROUP)
 		c->next = a->status == 200 && c->set->retention_days ? CALL_RETENTION : CALL_STREAM;

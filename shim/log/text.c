@@ -15,13 +15,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#define RECORD_MOST 4096 /* bytes, then the next record */
-#define WRITE_MOST 32768 /* of one write, where only errors are wanted: its beginning and its end */
-#define PIECE 16384      /* of one write at a time, where all lines are */
+#define RECORD_MOST 4096  /* bytes, then the next record */
+#define WRITE_MOST 32768  /* of one write, where only errors are wanted: its beginning and its end */
+#define PIECE 16384       /* of one write at a time, where all lines are */
 #define LINE_MOST 1048576 /* of one line in one write: no destination takes more */
-#define WAITING 64       /* records, while nobody exports */
-#define ROOM 16384       /* of stack, to attach an arena */
-#define BUSY UINT64_C(1) /* end_ns of a record that its thread is writing to: span_exit lets it be */
+#define WAITING 64        /* records, while nobody exports */
+#define ROOM 16384        /* of stack, to attach an arena */
+#define BUSY UINT64_C(1)  /* end_ns of a record that its thread is writing to: span_exit lets it be */
 
 bool text_is_log(int fd)
 {
