@@ -54,12 +54,14 @@ void worker_text(struct worker *w, uint32_t source, uint32_t slot, uint64_t now)
 void worker_access(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now)
 {
 	struct rec_view v;
-	if (!w->cloudwatch || !cloudwatch_wants_spans(w->cloudwatch) || arena_slot(a, slot)->kind != SPAN_SERVER)
+	struct span_rec *r = arena_slot(a, slot);
+	if (!w->cloudwatch || !cloudwatch_wants_spans(w->cloudwatch) || r->kind != SPAN_SERVER || r->hold_until_ns)
 		return;
+	r->hold_until_ns = 1; /* another exporter, to whom it is left, does not tell it again */
 	if (!w->text)
 		w->text = malloc(REC_VAR_MAX);
 	if (w->text && rec_view(a, slot, w->text, &v))
-		cloudwatch_span(w->cloudwatch, a, &v, now);
+		cloudwatch_span(w->cloudwatch, a, &v, resource_of(w->resources, a, &v)->service_name, now);
 }
 
 void worker_logs_turn(struct worker *w, uint64_t now)

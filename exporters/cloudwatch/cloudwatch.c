@@ -185,9 +185,33 @@ bool cloudwatch_text(struct cloudwatch *c, const struct arena *a, uint32_t sourc
 	return !copy;
 }
 
+void cloudwatch_span(struct cloudwatch *c, const struct arena *a, const struct rec_view *v, const char *service, uint64_t now)
+{
+	const struct span_rec *r = v->rec;
+	if (r->kind != SPAN_SERVER)
+		return;
+	if (c->set->access)
+		cloudwatch_access(c, a, v);
+	if (c->set->emf)
+		emf_add(&c->emf, service, r->end_ns > r->start_ns ? r->end_ns - r->start_ns : 0, r->status >= 500 || r->error, now);
+}
+
+static void metrics(struct cloudwatch *c)
+{
+	struct log_event e = {.ns = real_ns()};
+	char stream[513];
+	for (c->message.n = 0; emf_take(&c->emf, e.ns / MS, &c->message); c->message.n = 0) {
+		arena_count(c->arena, COUNT_LINES, 1);
+		if (!c->message.failed && put(c, cloudwatch_stream(c, c->arena, stream), &e))
+			continue;
+		c->dropped++;
+		arena_count(c->arena, COUNT_DROP_LINES, 1);
+	}
+}
+
 bool cloudwatch_wants_spans(const struct cloudwatch *c)
 {
-	return c->set->access;
+	return c->set->access || c->set->emf;
 }
 
 /* ---- life ---- */
@@ -256,6 +280,8 @@ bool cloudwatch_room(const struct cloudwatch *c)
 void cloudwatch_turn(struct cloudwatch *c, uint64_t now, bool flush)
 {
 	lines_tick(c->lines, now);
+	if (c->emf.due_ns && now >= c->emf.due_ns)
+		metrics(c);
 	if (flush)
 		lines_flush(c->lines, 0);
 	credentials_turn(c->credentials, now);
@@ -265,6 +291,8 @@ void cloudwatch_turn(struct cloudwatch *c, uint64_t now, bool flush)
 void cloudwatch_stop(struct cloudwatch *c, int32_t pid)
 {
 	lines_flush(c->lines, pid);
+	if (c->emf.due_ns)
+		metrics(c);
 }
 
 void cloudwatch_end(struct cloudwatch *c, const struct arena *a)
@@ -281,6 +309,7 @@ static void sooner(uint64_t *due, uint64_t at)
 uint64_t cloudwatch_due(const struct cloudwatch *c)
 {
 	uint64_t due = lines_due(c->lines);
+	sooner(&due, c->emf.due_ns);
 	sooner(&due, credentials_due(c->credentials));
 	if (c->head && !c->call) {
 		uint64_t at = c->head->since_ns + c->set->delay_ns;

@@ -28,8 +28,8 @@ void cloudwatch_delete(struct cloudwatch *c);
 /* A text record. True: it is held until it is released. False: nothing is needed of it any more. */
 bool cloudwatch_text(struct cloudwatch *c, const struct arena *a, uint32_t source, uint32_t slot, const struct rec_view *v,
                      uint64_t now);
-/* A request's record, for the access log; it is not held. */
-void cloudwatch_span(struct cloudwatch *c, const struct arena *a, const struct rec_view *v, uint64_t now);
+/* A request's record, for the access log and metrics; it is not held. */
+void cloudwatch_span(struct cloudwatch *c, const struct arena *a, const struct rec_view *v, const char *service, uint64_t now);
 bool cloudwatch_wants_spans(const struct cloudwatch *c);
 bool cloudwatch_room(const struct cloudwatch *c); /* for what can wait where it is */
 void cloudwatch_turn(struct cloudwatch *c, uint64_t now, bool flush);
@@ -46,6 +46,7 @@ void cloudwatch_report(const struct cloudwatch *c); /* to the log, at debug leve
 /* ---- inside ---- */
 
 #include "exporters/aws/credentials.h"
+#include "exporters/cloudwatch/emf.h"
 #include "exporters/cloudwatch/line_text.h"
 #include "exporters/cloudwatch/log_batch.h"
 
@@ -68,6 +69,7 @@ struct cloudwatch {
 	size_t bytes;                  /* of all batches */
 	char stream[513];              /* of our tree */
 	struct buf message;            /* scratch */
+	struct emf emf;
 	/* filters */
 	uint64_t rate_ns; /* of the last event */
 	double tokens;
@@ -92,7 +94,9 @@ void cloudwatch_let_go(struct cloudwatch *c, struct log_event *e);
 void cloudwatch_pop(struct cloudwatch *c, uint32_t lost);
 /* Of a line, from lines.c or made here: filtered, and into a batch. Takes the event's references. */
 void cloudwatch_event(void *ctx, const struct line_event *e);
-/* log_message.c: into c->message */
+/* log_message.c: a request's line */
+void cloudwatch_access(struct cloudwatch *c, const struct arena *a, const struct rec_view *v);
+/* into c->message */
 void cloudwatch_compose(struct cloudwatch *c, const struct line_event *e, bool is_json, const struct json_line *j, enum level level);
 /* The stream for what an arena's processes say; in `text` or constant. */
 const char *cloudwatch_stream(struct cloudwatch *c, const struct arena *a, char text[513]);

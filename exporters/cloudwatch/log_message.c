@@ -123,7 +123,7 @@ void cloudwatch_compose(struct cloudwatch *c, const struct line_event *e, bool i
 }
 
 /* "[2023-Mar-05 12:00] 127.0.0.1 GET http /api/activities/home? 200", as the reference application writes it */
-void cloudwatch_span(struct cloudwatch *c, const struct arena *a, const struct rec_view *v, uint64_t now)
+void cloudwatch_access(struct cloudwatch *c, const struct arena *a, const struct rec_view *v)
 {
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	static const char *const methods[] = {NULL, "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
@@ -132,8 +132,7 @@ void cloudwatch_span(struct cloudwatch *c, const struct arena *a, const struct r
 	char text[4096], ip[INET6_ADDRSTRLEN] = "-";
 	time_t t = (time_t)(r->start_ns / SECOND);
 	struct tm tm;
-	(void)now;
-	if (r->kind != SPAN_SERVER || !gmtime_r(&t, &tm))
+	if (!gmtime_r(&t, &tm))
 		return;
 	if (r->peer.family)
 		inet_ntop(r->peer.family == 6 ? AF_INET6 : AF_INET, r->peer.ip, ip, sizeof ip);

@@ -102,7 +102,7 @@ struct span_rec {
 	uint8_t parent_id[8];   /* zero: a root */
 	uint64_t start_ns, end_ns; /* CLOCK_REALTIME; end_ns 0 while open */
 	uint64_t req_size, resp_size; /* body bytes without chunk framing */
-	uint64_t hold_until_ns; /* SLOT_HELD: CLOCK_MONOTONIC */
+	uint64_t hold_until_ns; /* SLOT_HELD: CLOCK_MONOTONIC; of a server's span the exporter's: 1, its log line was made */
 	struct rec_addr peer, local;
 	char var[];             /* strings: u8 tag, u8 0, u16 length, bytes, next one unaligned */
 };

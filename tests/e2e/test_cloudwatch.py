@@ -233,6 +233,22 @@ def access_log():
         app.stop(signal.SIGINT)
 
 
+@test
+def metrics():
+    with Box(REMORA_CLOUDWATCH_METRICS="1", REMORA_CLOUDWATCH_STREAMS="stderr", OTEL_SERVICE_NAME="backend-flask") as box:
+        app = box.gunicorn(env={"BACKEND_URL": "http://127.0.0.1:1"})
+        sent = load(app.port, 150, 4, lambda i: ("GET", "/api/activities/home" if i % 3 else "/api/weather", {}, None))
+        box.recv.wait(150, where=is_server)
+        app.stop()
+        found = box.cw.wait(lambda: [json.loads(m) for m in box.lines() if m.startswith('{"_aws"')], "metrics")
+        equal(sum(m["requests"] for m in found), 150, "requests")
+        equal(sum(m["faults"] for m in found), len([r for r in sent if r.status >= 500]), "faults")
+        for m in found:
+            equal((m["service"], m["_aws"]["CloudWatchMetrics"][0]["Dimensions"]), ("backend-flask", [["service"]]), "service")
+            check(0 < len(m["latency"]) <= 100 and all(0 < v < 60000 for v in m["latency"]), repr(m))
+            equal({d["Name"] for d in m["_aws"]["CloudWatchMetrics"][0]["Metrics"]}, {"requests", "faults", "latency"}, "names")
+
+
 # ---------------------------------------------------------------- limits
 
 @test
