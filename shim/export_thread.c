@@ -164,7 +164,7 @@ static void *thread_main(void *arg)
 	/* The starter has put us into our own time. */
 	lease_held = arena_lease_try(host.arena, &lease_takeover);
 	/* A busy server fills the first slots while the library is loaded. */
-	while (lease_held && arena_slots(host.arena) < (config.lines ? 4 : 1) * SLOTS_AT_START && arena_grow(host.arena))
+	while (lease_held && arena_slots(host.arena) < (config.lines ? 2 : 1) * SLOTS_AT_START && arena_grow(host.arena))
 		;
 	bool good = lease_held && load();
 	run_leave();

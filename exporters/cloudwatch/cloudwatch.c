@@ -97,7 +97,8 @@ void cloudwatch_event(void *ctx, const struct line_event *e)
 	struct json_line j = {0};
 	char stream[513];
 	bool is_json = json_line_read(e->text, &j);
-	enum level level = is_json ? j.level : level_guess(e->text);
+	enum level level = e->level ? (enum level)e->level : is_json ? j.level
+	                                                             : level_guess(e->text);
 	struct log_event out = {.ns = e->meta.time_ns, .first = e->first, .last = e->last, .end = e->end};
 	if (e->error && level < LEVEL_ERROR)
 		level = LEVEL_ERROR;
@@ -310,7 +311,8 @@ uint64_t cloudwatch_due(const struct cloudwatch *c)
 {
 	uint64_t due = lines_due(c->lines);
 	sooner(&due, c->emf.due_ns);
-	sooner(&due, credentials_due(c->credentials));
+	if (c->head || due) /* else nobody needs keys: no reason to wake */
+		sooner(&due, credentials_due(c->credentials));
 	if (c->head && !c->call) {
 		uint64_t at = c->head->since_ns + c->set->delay_ns;
 		struct aws_keys keys;

@@ -30,6 +30,7 @@ struct line_event {    /* borrowed but for its references */
 	struct line_meta meta;
 	const void *arena;
 	int32_t pid, fd;
+	int level;  /* enum level, if it is known; else the text tells */
 	bool error; /* it holds a traceback or the like */
 	bool cut;
 	struct hold *first, *last; /* the callee's, with one reference for each from first to last */

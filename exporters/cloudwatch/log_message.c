@@ -149,7 +149,8 @@ void cloudwatch_access(struct cloudwatch *c, const struct arena *a, const struct
 		.arena = a,
 		.pid = r->pid,
 		.fd = 0,
-		.error = r->status >= 500 || !r->status,
+		.level = r->status >= 500 || !r->status ? LEVEL_ERROR : r->status >= 400 ? LEVEL_WARN
+	                                                                             : LEVEL_INFO,
 	};
 	memcpy(e.meta.trace_id, r->trace_id, 16);
 	memcpy(e.meta.span_id, r->span_id, 8);

@@ -182,6 +182,18 @@ def c_program_byte_for_byte():
 
 
 @test
+def other_files_on_fd_1():
+    """What dup2 puts there is no log; the old file, back again, is one."""
+    with Box() as box:
+        r = box.python("import os\ndef say(t): os.write(1, t + b'\\n')\nsay(b'one')\nold = os.dup(1)\n"
+                       "f = os.open('data', os.O_CREAT | os.O_WRONLY, 0o600)\nos.dup2(f, 1)\nsay(b'data')\nos.dup2(old, 1)\nsay(b'two')\n"
+                       "os.close(1)\nf = os.open('data2', os.O_CREAT | os.O_WRONLY, 0o600)\nassert f == 1\nsay(b'data too')\n")
+        equal((r.rc, r.out), (0, b"one\ntwo\n"), "the program")
+        equal((open(box.path("data")).read(), open(box.path("data2")).read()), ("data\n", "data too\n"), "its files")
+        equal(box.lines(), ["one", "two"], "lines")
+
+
+@test
 def json_lines():
     with Box() as box:
         box.python("print('{\"a\": 1}')\nprint('{}')\nprint('{\"a\": [1, {\"b\": \"}\"}]} ')\nprint('{broken')\n",
@@ -231,6 +243,16 @@ def access_log():
         equal([m.split("] ")[1] for m in got], ["127.0.0.1 GET http /api/activities/home? 200",
                                                 "127.0.0.1 GET http /api/activities/search?term=x&token=REDACTED 200"], "lines")
         app.stop(signal.SIGINT)
+    with Box(REMORA_CLOUDWATCH_ACCESS_LOG="1", REMORA_CLOUDWATCH_STREAMS="stderr", REMORA_CLOUDWATCH_FORMAT="json",
+             REMORA_CLOUDWATCH_LEVEL="warn") as box:
+        web = box.http_server(files={"a.txt": b"hello"})
+        load(web.port, 4, 1, lambda i: ("GET", "/a.txt" if i % 2 else "/gone", {}, None))
+        box.cw.wait(lambda: len([m for m in box.lines() if "http /gone?" in m]) == 2, "two lines")
+        spans = box.recv.wait(2, where=lambda s: target_of(s) == "/gone")
+        web.stop(signal.SIGINT)
+        got = [json.loads(m) for m in box.lines() if json.loads(m)["stream"] == "access"]
+        equal([(m["level"], m["message"][-4:]) for m in got], [("WARN", " 404")] * 2, "levels by status; 200 is left out")
+        equal({m["trace_id"] for m in got}, {s.trace_id for s in spans}, "traces")
 
 
 @test

@@ -146,18 +146,22 @@ def refreshed_before_they_expire():
             h.proc.stdin.flush()
         say("one")
         box.cw.wait_messages(1)
-        box.cw.wait(lambda: ecs.keys.made >= 2, "new keys")
+        say("one")      # keys are asked for while there is something to send
+        while ecs.keys.made < 2:
+            say("one")
+            box.cw.wait_messages(len(box.cw.messages()) + 1)
+        n = len(box.cw.messages())
         for key in list(box.cw.keys)[:-1]:
             del box.cw.keys[key]
         ecs.keys.life = 3600
         say("two")
-        box.cw.wait_messages(2)
+        box.cw.wait(lambda: "two" in box.arrived(), "the line with new keys")
         box.cw.keys.clear()     # revoked
         say("three")
-        box.cw.wait_messages(3)
+        box.cw.wait(lambda: "three" in box.arrived(), "the line after they were refused")
         h.proc.stdin.close()
         h.wait()
-        equal(box.arrived(), ["one", "two", "three"], "lines")
+        check(n >= 2 and [m for m in box.arrived() if m != "one"] == ["two", "three"], "lines %r" % box.arrived())
         box.secret("\n".join(h.lines))
 
 
