@@ -191,12 +191,15 @@ void credentials_turn(struct credentials *c, uint64_t now)
 	if (c->call || !c->due_ns || now < c->due_ns)
 		return;
 	c->due_ns = 0;
-	if (!c->loaded) { /* while the file is surely there */
-		http_load(c->http, NULL, true);
-		c->loaded = true;
-	}
 	if (c->have && c->expires_s && c->expires_s <= real_ns() / SECOND)
 		c->have = false;
+	/* Files are read again for new keys; that they are just being written is no reason to be somebody else. */
+	if (c->have && c->source == STEP_FILES && !c->anew) {
+		if (!credentials_by_files(c))
+			c->due_ns = now + RETRY_NS;
+		return;
+	}
+	c->anew = false;
 	search(c, STEP_ENV);
 	/* Keys without a region: the instance may know it. */
 	if (c->have && !*c->region && !c->call && c->source != STEP_IMDS_KEYS && !credentials_true(credentials_env(c, "AWS_EC2_METADATA_DISABLED")) && credentials_tell(27))
@@ -233,6 +236,7 @@ bool credentials_refused(struct credentials *c, uint64_t now)
 	if (c->refused_ns && now - c->refused_ns < AGAIN_NS)
 		return false;
 	c->refused_ns = now;
+	c->anew = true;
 	c->due_ns = 1;
 	return true;
 }

@@ -47,7 +47,7 @@ struct credentials {
 	unsigned tries;
 	uint64_t due_ns, refused_ns;
 	bool searched; /* once to its end */
-	bool loaded;
+	bool anew;     /* the keys were refused: another source may have better ones */
 };
 
 /* ---- credentials.c ---- */

@@ -228,6 +228,9 @@ struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, cons
 	c->owner = *owner;
 	c->credentials = credentials_new(s, h);
 	c->lines = lines_new(&(struct lines_events){.event = cloudwatch_event, .unref = unref, .alive = alive, .ctx = c});
+	/* Now, while the file is surely there. */
+	if ((!c->set->url || strncmp(c->set->url, "https:", 6) == 0) && !http_load(h, NULL, true))
+		log_warn("no certificate authorities found for CloudWatch Logs: set SSL_CERT_FILE");
 	if (c->credentials && c->lines)
 		return c;
 	cloudwatch_delete(c);

@@ -69,7 +69,7 @@ static struct span_rec *open_one(struct arena *a, struct thread *t)
 
 static struct span_rec *new_one(struct arena *a, struct thread *t, int fd)
 {
-	struct span_rec *r = arena_open(a, process.pid);
+	struct span_rec *r = arena_open_text(a, process.pid);
 	if (!r)
 		return NULL;
 	r->tid = thread_id(t);

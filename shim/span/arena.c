@@ -90,11 +90,17 @@ void slot_release(struct arena *a, uint32_t i)
 
 struct span_rec *arena_open(struct arena *a, int pid)
 {
-	uint32_t i = slot_pop(a);
-	if (unlikely(i == SLOT_NONE)) {
+	struct span_rec *r = arena_open_text(a, pid);
+	if (unlikely(!r))
 		arena_count(a, COUNT_DROP_FULL, 1);
+	return r;
+}
+
+struct span_rec *arena_open_text(struct arena *a, int pid)
+{
+	uint32_t i = slot_pop(a);
+	if (unlikely(i == SLOT_NONE))
 		return NULL;
-	}
 	struct span_rec *r = arena_slot(a, i);
 	const size_t from = offsetof(struct span_rec, cont), to = offsetof(struct span_rec, var);
 	memset((char *)r + from, 0, to - from);

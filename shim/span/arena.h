@@ -159,6 +159,8 @@ static inline uint32_t arena_index(const struct arena *a, const struct span_rec 
 
 /* A free slot marked SLOT_OPEN, zeroed but for pid (and state); NULL: none, counted as COUNT_DROP_FULL. */
 struct span_rec *arena_open(struct arena *a, int pid);
+/* The same, but its caller counts in lines. */
+struct span_rec *arena_open_text(struct arena *a, int pid);
 /* Append a string; false: cut (REC_CUT set). Strings already there stay. */
 bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice s);
 /* Append to the bytes of a SPAN_TEXT; false: cut. */

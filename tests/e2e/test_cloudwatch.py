@@ -448,6 +448,18 @@ def moto_takes_it():
         equal(logs.describe_log_groups()["logGroups"][0]["retentionInDays"], 1, "retention")
         events = logs.get_log_events(logGroupName="cruddur", logStreamName="s", startFromHead=True, limit=10000)["events"]
         equal([e["message"] for e in events], ["line %d" % i for i in range(2500)], "events")
+
+        def seen(stream):
+            return [e["message"] for e in logs.get_log_events(logGroupName="cruddur", logStreamName=stream, startFromHead=True)["events"]]
+        env = {"REMORA_CLOUDWATCH_LOG_GROUP": "cruddur", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": url, "REMORA_EXIT_WAIT_MS": "15000"}
+        box.run([os.path.join(BUILD, "hosts", "loglines"), "1", "300"], env={**env, "REMORA_CLOUDWATCH_LOG_STREAM": "c"})
+        equal(seen("c"), ["INFO p0 line %d of the proof, as long as lines usually are in a log file" % i for i in range(300)], "of a C program")
+        box.write("app.py", LOGGING)
+        app = box.gunicorn(cwd=box.dir, env={**env, "REMORA_CLOUDWATCH_LOG_STREAM": "flask"})
+        load(app.port, 5, 1, lambda i: ("GET", "/log/%d" % i, {}, None))
+        app.stop()
+        equal(len([m for m in seen("flask") if re.search(r" INFO cruddur test log \d$", m)]), 5, "of Flask")
+        equal(len([m for m in seen("flask") if " ERROR cruddur no key for" in m and m.endswith("KeyError: 'key'")]), 5, "its tracebacks")
         server.stop(signal.SIGINT)
 
 
