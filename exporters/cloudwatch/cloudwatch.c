@@ -51,14 +51,14 @@ void cloudwatch_pop(struct cloudwatch *c, uint32_t lost)
 
 /* ---- filters ---- */
 
-static bool over_rate(struct cloudwatch *c, uint64_t ns)
+/* By our clock: what a record says of its time may be anything. */
+static bool over_rate(struct cloudwatch *c)
 {
+	uint64_t now = mono_ns();
 	if (!c->set->rate)
 		return false;
-	if (ns > c->rate_ns) {
-		c->tokens += c->rate_ns ? (double)(ns - c->rate_ns) / 1e9 * c->set->rate : c->set->rate;
-		c->rate_ns = ns;
-	}
+	c->tokens += c->rate_ns ? (double)(now - c->rate_ns) / 1e9 * c->set->rate : c->set->rate;
+	c->rate_ns = now;
 	if (c->tokens > c->set->rate)
 		c->tokens = c->set->rate;
 	if (c->tokens < 1)
@@ -103,7 +103,7 @@ void cloudwatch_event(void *ctx, const struct line_event *e)
 	if (e->error && level < LEVEL_ERROR)
 		level = LEVEL_ERROR;
 	arena_count(c->arena, COUNT_LINES, 1);
-	if ((level && (int)level < c->set->level) || over_rate(c, e->meta.time_ns)) {
+	if ((level && (int)level < c->set->level) || over_rate(c)) {
 		c->filtered++;
 		arena_count(c->arena, COUNT_LINES_FILTERED, 1);
 		cloudwatch_let_go(c, &out);

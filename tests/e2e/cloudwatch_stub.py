@@ -20,6 +20,8 @@ DAYS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 182
 
 
 def model():
+    from harness import needs_module
+    needs_module("botocore")
     from botocore.loaders import Loader
     from botocore.model import ServiceModel
     return ServiceModel(Loader().load_service_model("logs", "service-2"))

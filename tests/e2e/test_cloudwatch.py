@@ -341,6 +341,22 @@ def tried_again(reply):
 
 
 @test
+def hanging_backend():
+    """The exit waits as long as it was told to, and the lines go out with the next start."""
+    with Box(REMORA_EXIT_WAIT_MS="300") as box:
+        box.cw.groups["cruddur"]["s"] = []
+        box.cw.always = Reply(action="hang")
+        plain = box.python("print('x')\n", traced=False)
+        start = time.monotonic()
+        r = box.python("print('x')\n")
+        check(time.monotonic() - start < 5 * PATIENCE, "it took %.1f s" % (time.monotonic() - start))
+        equal((r.rc, r.out), (plain.rc, plain.out), "the program")
+        box.cw.always = None
+        box.python("print('y')\n", env={"REMORA_EXIT_WAIT_MS": "5000"})
+        equal(sorted(box.lines()), ["x", "y"], "lines")
+
+
+@test
 def refused_and_counted():
     with Box(REMORA_LOG="debug") as box:
         box.cw.script = [Reply(400, "InvalidParameterException", "no such thing")]
