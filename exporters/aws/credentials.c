@@ -133,6 +133,7 @@ void credentials_send(struct credentials *c, const char *method, uint64_t timeou
 	c->request.url = c->url;
 	c->request.method = method;
 	c->request.direct = direct;
+	c->request.ca_file = direct ? NULL : credentials_env(c, "AWS_CA_BUNDLE");
 	c->request.headers = c->headers;
 	c->request.timeout_ns = timeout_s * SECOND;
 	c->call = http_post(c->http, &c->request, answered, c);

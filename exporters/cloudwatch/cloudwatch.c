@@ -229,8 +229,8 @@ struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, cons
 	c->credentials = credentials_new(s, h);
 	c->lines = lines_new(&(struct lines_events){.event = cloudwatch_event, .unref = unref, .alive = alive, .ctx = c});
 	/* Now, while the file is surely there. */
-	if ((!c->set->url || strncmp(c->set->url, "https:", 6) == 0) && !http_load(h, NULL, true))
-		log_warn("no certificate authorities found for CloudWatch Logs: set SSL_CERT_FILE");
+	if ((!c->set->url || strncmp(c->set->url, "https:", 6) == 0) && !http_load(h, settings_get(s->host, "AWS_CA_BUNDLE"), true))
+		log_warn("no certificate authorities found for CloudWatch Logs: set SSL_CERT_FILE or AWS_CA_BUNDLE");
 	if (c->credentials && c->lines)
 		return c;
 	cloudwatch_delete(c);

@@ -109,7 +109,12 @@ static bool prepare(struct cloudwatch *c, enum log_call kind, const struct aws_k
 		"X-Amz-Target: Logs_20140328.CreateLogStream",
 	};
 	const char *region = credentials_region(c->credentials);
-	c->request = (struct request){.url = c->url, .headers = c->headers, .timeout_ns = TIMEOUT};
+	c->request = (struct request){
+		.url = c->url,
+		.headers = c->headers,
+		.timeout_ns = TIMEOUT,
+		.ca_file = settings_get(c->settings->host, "AWS_CA_BUNDLE"),
+	};
 	if (!body_of(c, kind, &c->request.body))
 		return false;
 	if (c->set->gzip && kind == CALL_PUT) {

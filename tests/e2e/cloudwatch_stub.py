@@ -80,7 +80,7 @@ class Call:
 
 
 class CloudWatch:
-    def __init__(self, keys=None, region="ca-central-1", groups=(), skew=0, port=0):
+    def __init__(self, keys=None, region="ca-central-1", groups=(), skew=0, port=0, tls=None):
         self.keys, self.region, self.skew = dict(KEYS if keys is None else keys), region, skew
         self.groups = {g: {} for g in groups}    # name -> stream -> [(ms, message)]
         self.retention, self.calls, self.faults, self.script = {}, [], [], []
@@ -114,8 +114,10 @@ class CloudWatch:
                 pass
 
         self._server = Server(("127.0.0.1", port), Handler)
+        if tls:     # an ssl.SSLContext; the handshake is the handler's
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
-        self.url = "http://127.0.0.1:%d" % self.port
+        self.url = "%s:%d" % ("https://localhost" if tls else "http://127.0.0.1", self.port)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def __enter__(self):

@@ -271,6 +271,18 @@ def metrics():
             equal({d["Name"] for d in m["_aws"]["CloudWatchMetrics"][0]["Metrics"]}, {"requests", "faults", "latency"}, "names")
 
 
+@test
+def tls():
+    """As at AWS: https, by the machine's authorities, SSL_CERT_FILE or AWS_CA_BUNDLE."""
+    ca_dir = tempfile.mkdtemp(prefix="remora-e2e-")
+    ca = TestCA(ca_dir)
+    for env, arrives in (({"SSL_CERT_FILE": ca.ca}, ["x"]), ({"AWS_CA_BUNDLE": ca.ca}, ["x"]), ({}, [])):
+        with Box(CloudWatch(groups=["cruddur"], tls=ca.server_context()), REMORA_EXIT_WAIT_MS="5000", REMORA_LOG="debug") as box:
+            r = box.python("print('x')\n", env=env)
+            equal((r.rc, r.out, box.lines()), (0, b"x\n", arrives), "%r: %s" % (env, r.err.decode()[-400:]))
+    shutil.rmtree(ca_dir)
+
+
 # ---------------------------------------------------------------- limits
 
 @test
