@@ -403,6 +403,45 @@ def killed_and_sent_by_the_next():
         box.cw.check()
 
 
+HANDOVER = """
+import os, signal, time
+def say(who, n):
+    for i in range(n):
+        os.write(1, b'%s %d\\n' % (who, i))
+        time.sleep(0.0005)
+    os._exit(0)
+r, w = os.pipe()
+a = os.fork()
+if not a:
+    os.write(1, b'first\\n')     # and so it exports
+    os.write(w, b'x')
+    say(b'a', 1000000)
+os.read(r, 1)
+b = os.fork()
+if not b: say(b'b', 3000)
+time.sleep(0.7)
+os.kill(a, signal.SIGKILL)
+os.waitpid(a, 0)
+os.waitpid(b, 0)
+"""
+
+
+@test
+def exporter_is_killed():
+    """Another process takes over: nothing that was printed is lost, and what was on its way may come twice."""
+    with Box(OTEL_BLRP_SCHEDULE_DELAY="50", REMORA_LOG="debug") as box:
+        box.cw.groups["cruddur"]["s"] = []
+        box.cw.delay = 0.05
+        r = box.python(HANDOVER)
+        printed = collections.Counter(r.out.decode().splitlines())
+        check(printed["b 2999"] and len([l for l in printed if l.startswith("a ")]) > 100, "lines printed: %d" % len(printed))
+        box.cw.wait(lambda: not printed - collections.Counter(box.lines()), "all that was printed")
+        got = collections.Counter(box.lines())
+        equal(set(got), set(printed), "lines")
+        check(sum((got - printed).values()) <= 1000, "%d lines came twice" % sum((got - printed).values()))
+        check(len(re.findall("remora: exporting from", r.err.decode())) == 2, "exporters: " + r.err.decode()[:400])
+
+
 @test
 def bad_settings_are_told():
     rows = [({"REMORA_CLOUDWATCH_LOG_GROUP": "a b"}, "REMORA_CLOUDWATCH_LOG_GROUP"),
