@@ -181,6 +181,25 @@ def c_program_byte_for_byte():
         box.cw.check()
 
 
+@cases(node=["node", "-e", "console.log('a'); console.error('b'); setTimeout(() => console.log('c'), 200)"],
+       ruby=["ruby", "-e", "puts 'a'; STDERR.puts 'b'; puts 'c'"])
+def other_languages(argv):
+    argv = [needs(argv[0]), *argv[1:]]
+    with Box() as box:
+        box.both(argv)
+        equal(sorted(box.lines()), ["a", "b", "c"], "lines")
+
+
+@test
+def java_error_is_one_event():
+    java, javac = needs("java"), needs("javac")
+    with Box() as box:
+        box.write("T.java", "public class T { public static void main(String[] a) { System.out.println(1);\n throw new RuntimeException(\"c\"); } }\n")
+        equal(box.run([javac, "T.java"], traced=False, timeout=90).rc, 0, "javac")
+        box.both([java, "-cp", box.dir, "T"], rc=1)
+        equal(box.lines(), ["1", "Exception in thread \"main\" java.lang.RuntimeException: c\n\tat T.main(T.java:2)"], "lines")
+
+
 @test
 def other_files_on_fd_1():
     """What dup2 puts there is no log; the old file, back again, is one."""
