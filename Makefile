@@ -1,6 +1,6 @@
 # make             the three artifacts: build/libremora.so, build/libremora-export.so, build/remora
 # make test        everything that CI runs (.ci/run); also: make unit, make e2e
-# make demo check fuzz bench gdb-frames install uninstall clean distclean
+# make demo check fuzz bench gdb-frames cloudwatch-proof install uninstall clean distclean
 # make dist        build/dist/remora-VERSION-x86_64.tar.gz, for any glibc from 2.17 on (7 minutes the first time)
 # make dist-test   and all end-to-end tests with that, in an old Debian too; make reference: the reference stack, no docker
 #
@@ -40,7 +40,7 @@ endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .PHONY: all test unit e2e demo check check-compat fuzz bench install uninstall clean distclean setup tests-build FORCE \
-	dist dist-test reference
+	dist dist-test reference cloudwatch-proof
 
 all: artifacts
 .PHONY: artifacts
@@ -241,6 +241,11 @@ check-compat:
 
 bench: tests-build
 	@O='$(O)' scripts/bench
+
+# A million log lines; tests/e2e/test_cloudwatch.py has a small form of it.
+cloudwatch-proof: tests-build
+	@scripts/setup test
+	@REMORA_BUILD='$(O)' build/venv/bin/python tests/e2e/proof_cloudwatch.py
 
 # libFuzzer wants clang. What it finds goes to tests/fuzz/crashes/NAME, to be committed with the fix and replayed by
 # every make test; inputs that only cover more stay in the build directory.

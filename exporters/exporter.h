@@ -45,6 +45,7 @@ struct answer { /* of a request; filled by http.c, judged by the kind */
 	uint64_t retry_after_ns; /* from Retry-After (seconds or date), 0 = none */
 	uint64_t rate_wait_ns;   /* from X-Rate-Limit-Remaining-Seconds, 0 = none */
 	bool rate_used_up;       /* X-Rate-Limit-Remaining: 0 */
+	uint64_t date_s;         /* Date, since 1970; 0 = none */
 };
 
 struct verdict {
@@ -56,6 +57,8 @@ struct verdict {
 
 struct request { /* what a kind makes of a batch; strings owned by the destination or literals, headers too */
 	const char *url;
+	const char *method; /* NULL = POST */
+	bool direct;        /* never through a proxy */
 	const char *const *headers; /* "Name: value", NULL at the end */
 	const char *ca_file, *client_cert, *client_key; /* PEM files; NULL = default / none */
 	bool gzip;                  /* http.c compresses the body; it sets gzipped when it has */

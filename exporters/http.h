@@ -32,6 +32,9 @@ struct http_call *http_post(struct http *h, struct request *r, void (*done)(void
                             void *ctx);
 void http_cancel(struct http *h, struct http_call *c); /* no call back any more */
 
+/* Gzip the body now, for who signs it. False: it stays as it is. */
+bool http_compress(struct request *r);
+
 unsigned http_active(const struct http *h);
 /* Work without waiting (between run_enter and run_leave). */
 void http_run(struct http *h);

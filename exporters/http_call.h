@@ -22,6 +22,7 @@ struct http_call {
 	size_t body_seen;
 	uint64_t retry_after_ns, rate_wait_ns;
 	bool rate_used_up;
+	uint64_t date_s;
 	bool head_whole; /* of the answer */
 	bool pinned;     /* goes to a remembered address */
 	char error_text[CURL_ERROR_SIZE];

@@ -14,7 +14,7 @@
 
 /* ---- body ---- */
 
-static bool compress_body(struct request *r)
+bool http_compress(struct request *r)
 {
 	z_stream z = {.next_in = (unsigned char *)r->body.p, .avail_in = (uInt)r->body.n};
 	struct buf out = {0};
@@ -87,14 +87,18 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 		c->rate_used_up = c->head_whole = false;
 	}
 	c->head_whole |= p[0] == '\r' || p[0] == '\n';
-	if (header_value(p, n, "retry-after:", value, sizeof value))
+	if (header_value(p, n, "retry-after:", value, sizeof value)) {
 		c->retry_after_ns = http_retry_after(value, real_ns());
-	else if (header_value(p, n, "x-rate-limit-remaining-seconds:", value, sizeof value))
+	} else if (header_value(p, n, "date:", value, sizeof value)) {
+		time_t t = curl_getdate(value, NULL);
+		c->date_s = t > 0 ? (uint64_t)t : 0;
+	} else if (header_value(p, n, "x-rate-limit-remaining-seconds:", value, sizeof value)) {
 		c->rate_wait_ns = http_retry_after(value, real_ns());
-	else if (!c->rate_wait_ns && header_value(p, n, "x-rate-limit-reset:", value, sizeof value))
+	} else if (!c->rate_wait_ns && header_value(p, n, "x-rate-limit-reset:", value, sizeof value)) {
 		c->rate_wait_ns = until(value, real_ns());
-	else if (header_value(p, n, "x-rate-limit-remaining:", value, sizeof value))
+	} else if (header_value(p, n, "x-rate-limit-remaining:", value, sizeof value)) {
 		c->rate_used_up = strspn(value, " \t0") == strlen(value) && strchr(value, '0');
+	}
 	return n;
 }
 
@@ -185,8 +189,8 @@ static const char *set_options(struct http *h, struct http_call *c)
 	/* A user agent of the user's own goes as a header, after which libcurl sends none itself. */
 	ok &= curl_easy_setopt(e, CURLOPT_URL, r->url) == CURLE_OK;
 	ok &= curl_easy_setopt(e, CURLOPT_USERAGENT, h->agent) == CURLE_OK;
-	ok &= curl_easy_setopt(e, CURLOPT_PROXY, proxy_of(h, r->url)) == CURLE_OK;
-	const char *no_proxy = proxy_var(h, "no_proxy", "NO_PROXY");
+	ok &= curl_easy_setopt(e, CURLOPT_PROXY, r->direct ? "" : proxy_of(h, r->url)) == CURLE_OK;
+	const char *no_proxy = r->direct ? "*" : proxy_var(h, "no_proxy", "NO_PROXY");
 	ok &= curl_easy_setopt(e, CURLOPT_NOPROXY, no_proxy ? no_proxy : "") == CURLE_OK;
 	if (!ok)
 		return "no memory";
@@ -198,8 +202,12 @@ static const char *set_options(struct http *h, struct http_call *c)
 	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
 	curl_easy_setopt(e, CURLOPT_POST, 1L);
-	curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body.p);
+	curl_easy_setopt(e, CURLOPT_POSTFIELDS, r->body.p ? r->body.p : "");
 	curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.n);
+	if (r->method && strcmp(r->method, "GET") == 0)
+		curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+	else if (r->method)
+		curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)((r->timeout_ns + MS - 1) / MS));
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
@@ -283,7 +291,7 @@ struct http_call *http_post(struct http *h, struct request *r, void (*done)(void
 	c->done = done;
 	c->ctx = ctx;
 	if (r->gzip && !r->gzipped)
-		r->gzipped = compress_body(r); /* else it goes as it is */
+		r->gzipped = http_compress(r); /* else it goes as it is */
 	if (!http_fds_ours())
 		http_abandon(h);
 	c->easy = h->n_easies ? h->easies[--h->n_easies] : curl_easy_init();
@@ -348,6 +356,7 @@ void http_call_done(struct http *h, struct http_call *c, CURLcode result)
 	a.retry_after_ns = c->retry_after_ns;
 	a.rate_wait_ns = c->rate_wait_ns;
 	a.rate_used_up = c->rate_used_up;
+	a.date_s = c->date_s;
 	/* The owner may post again from its callback: the call is out of the way by then. */
 	void (*done)(void *, const struct answer *) = c->done;
 	void *ctx = c->ctx;

@@ -62,7 +62,7 @@ static enum export_end run(const struct export_host *host)
 		takeover |= again;
 		enum export_end end = EXPORT_UNFIT;
 		struct worker *w = worker_new(host);
-		if (w && (w->n_dests || w->errors || reports_wanted(w->reports))) {
+		if (w && (w->n_dests || w->errors || w->cloudwatch || reports_wanted(w->reports))) {
 			log_start(w);
 			end = worker_run(w, takeover);
 		} else if (w) {

@@ -207,6 +207,7 @@ void settings_parse(struct settings *s, const struct export_host *host)
 	exporters(s);
 	sampler(s);
 	settings_rollbar(s);
+	settings_cloudwatch(s);
 }
 
 void settings_free(struct settings *s)
@@ -214,5 +215,6 @@ void settings_free(struct settings *s)
 	for (unsigned i = 0; i < s->n_otlp; i++)
 		settings_otlp_free(&s->otlp[i]);
 	settings_rollbar_free(s);
+	settings_cloudwatch_free(s);
 	*s = (struct settings){0};
 }

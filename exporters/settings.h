@@ -58,6 +58,17 @@ struct xray_settings {         /* strings borrowed from the copies; NULL = not s
 	uint64_t polling_ns; /* how often rules are fetched */
 };
 
+struct cloudwatch_settings {
+	bool on;
+	const char *group, *stream; /* borrowed from the copies; stream NULL = the default */
+	char *url, *shown;          /* AWS_ENDPOINT_URL_CLOUDWATCH_LOGS; NULL = the region's */
+	bool json, gzip, access, emf;
+	int level;     /* enum level: less is left out */
+	uint32_t rate; /* events a second, 0 = all */
+	uint32_t retention_days;
+	uint64_t delay_ns; /* OTEL_BLRP_SCHEDULE_DELAY */
+};
+
 struct settings {
 	const struct export_host *host;
 	struct otlp_settings otlp[2]; /* OTEL_EXPORTER_OTLP_*, Honeycomb */
@@ -65,6 +76,7 @@ struct settings {
 	bool console;
 	struct rollbar_settings rollbar;
 	struct xray_settings xray;
+	struct cloudwatch_settings cloudwatch;
 	bool crash;                 /* REMORA_CRASH: crash files are looked for */
 	bool crash_source;          /* REMORA_CRASH_SOURCE: lines of readable sources go into reports */
 	char *state_dir;            /* REMORA_STATE_DIR as decided; NULL = there is no fit place */
@@ -107,6 +119,9 @@ void settings_xray(struct settings *s, bool listed);
 void settings_xray_sampler(struct settings *s, const char *arg);
 /* A token as a header can carry it: printable, without blanks. Pure. */
 bool settings_token_ok(const char *p, size_t n);
+/* REMORA_CLOUDWATCH_*. */
+void settings_cloudwatch(struct settings *s);
+void settings_cloudwatch_free(struct settings *s);
 /* The OTLP and Honeycomb destinations, into s->otlp. */
 void settings_otlp(struct settings *s);
 void settings_otlp_free(struct otlp_settings *o);

@@ -36,6 +36,8 @@ struct worker *worker_new(const struct export_host *host)
 	worker_dests(w);
 	w->sampling = xray_sampling_new(&w->settings, w->http);
 	worker_errors_new(w);
+	if (!worker_logs_new(w))
+		log_error("no memory for CloudWatch Logs");
 	return w;
 }
 
@@ -43,6 +45,7 @@ void worker_delete(struct worker *w)
 {
 	worker_left_release(w, UINT64_MAX);
 	errors_delete(w->errors); /* while there is somebody to tell */
+	cloudwatch_delete(w->cloudwatch);
 	if (w->reports)
 		reports_on_crash(w->reports, NULL, NULL);
 	for (unsigned i = 0; i < w->n_dests; i++)
@@ -63,6 +66,7 @@ void worker_delete(struct worker *w)
 	settings_free(&w->settings);
 	views_free(&w->views);
 	free(w->slots);
+	free(w->text);
 	free(w);
 }
 
@@ -89,6 +93,7 @@ static void turn(struct worker *w)
 	reports_turn(w->reports, now, w->flushing);
 	xray_sampling_turn(w->sampling, now, w->flushing);
 	worker_orphans(w, now);
+	worker_logs_turn(w, now);
 	pump(w, now, false);
 	worker_left_release(w, now);
 	source_flush(&w->sources[0]);
@@ -116,6 +121,7 @@ static uint64_t next_due(struct worker *w)
 	if (w->n_left && mono_ns() < w->left_ns + LEFT_NS)
 		due = due && due < w->left_ns + LEFT_NS ? due : w->left_ns + LEFT_NS;
 	sooner(&due, xray_sampling_due(w->sampling));
+	sooner(&due, w->cloudwatch ? cloudwatch_due(w->cloudwatch) : 0);
 	if (w->flushing)
 		sooner(&due, atomic_load(w->host->deadline_ns));
 	return due;
@@ -140,6 +146,8 @@ static uint32_t wake_at(const struct worker *w)
 /* A destination with nothing to do learns of the first record at once: its delay begins then. */
 static bool some_empty(const struct worker *w)
 {
+	if (w->cloudwatch && cloudwatch_waits(w->cloudwatch))
+		return false;
 	for (unsigned i = 0; i < w->n_dests; i++)
 		if (!w->dests[i].n_batch && !w->dests[i].queue.n)
 			return true;
@@ -154,7 +162,7 @@ static bool is_idle(const struct worker *w)
 	for (unsigned i = 1; i < SOURCES; i++)
 		if (w->sources[i].arena)
 			return false;
-	return reports_idle(w->reports) && (!w->errors || errors_idle(w->errors));
+	return reports_idle(w->reports) && (!w->cloudwatch || cloudwatch_idle(w->cloudwatch)) && (!w->errors || errors_idle(w->errors));
 }
 
 /* The ones at work are done with, and there may be others. */
@@ -209,7 +217,7 @@ static bool flush_done(const struct worker *w, uint64_t now)
 			return false;
 	if (w->everything && somebody && look_for_orphans(w))
 		return false;
-	return reports_flushed(w->reports, now);
+	return reports_flushed(w->reports, now) && (!w->cloudwatch || cloudwatch_flushed(w->cloudwatch, now));
 }
 
 /* True: stop. */
@@ -225,6 +233,8 @@ static bool serve_request(struct worker *w)
 		for (unsigned i = 0; i < w->n_dests; i++)
 			w->dests[i].flush_failed = false;
 		reports_flush_begins(w->reports);
+		if (w->cloudwatch)
+			cloudwatch_flush_begins(w->cloudwatch);
 		return false; /* a turn with what there is, then look */
 	}
 	if (!flush_done(w, mono_ns()))

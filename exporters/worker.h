@@ -9,6 +9,7 @@
 #ifndef REMORA_WORKER_H
 #define REMORA_WORKER_H
 
+#include "exporters/cloudwatch/cloudwatch.h"
 #include "exporters/errors/errors.h"
 #include "exporters/http.h"
 #include "exporters/reports.h"
@@ -116,6 +117,8 @@ struct worker {
 	struct xray_sampling *sampling; /* OTEL_TRACES_SAMPLER=xray; NULL: another */
 	struct errors *errors;          /* what stderr tells of them; NULL: not wanted */
 	bool errors_logged;             /* also what the program caught and logged */
+	struct cloudwatch *cloudwatch;  /* lines; NULL: not wanted */
+	char *text;                     /* scratch for records of text, made when there is one */
 	struct source sources[SOURCES]; /* [0]: this tree's arena */
 	struct dest dests[DESTS];
 	unsigned n_dests, n_http;
@@ -159,10 +162,14 @@ static inline struct arena *worker_arena(const struct worker *w)
 void worker_dests(struct worker *w);
 /* worker_errors.c: text into reports */
 void worker_errors_new(struct worker *w);
-void worker_errors_take(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now);
 void worker_errors_said(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now);
 /* The end of what can be told of this process, or of the whole tree. */
 void worker_errors_turn(struct worker *w, uint64_t now);
+/* worker_logs.c: text to errors and lines, requests to the access log */
+bool worker_logs_new(struct worker *w);
+void worker_text(struct worker *w, uint32_t source, uint32_t slot, uint64_t now);
+void worker_access(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now);
+void worker_logs_turn(struct worker *w, uint64_t now);
 /* worker_feed.c: arenas into queues */
 void worker_drain(struct worker *w, uint64_t now, bool final);
 void worker_sweep(struct worker *w, uint64_t now, bool takeover);

@@ -2,7 +2,6 @@
 #include "base/sys.h"
 #include "exporters/log.h"
 #include "exporters/worker.h"
-#include <stdlib.h>
 #include <strings.h>
 
 static void sink(void *ctx, struct report *r)
@@ -39,19 +38,6 @@ void worker_errors_new(struct worker *w)
 	w->errors = errors_new(w->errors_logged || w->settings.rollbar.failed_requests, w->settings.crash, sink, w);
 	if (w->errors)
 		reports_on_crash(w->reports, join, w);
-}
-
-void worker_errors_take(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now)
-{
-	struct rec_view v;
-	char *scratch = w->errors ? malloc(REC_VAR_MAX) : NULL;
-	if (!scratch)
-		return;
-	if (rec_view(a, slot, scratch, &v))
-		errors_take(w->errors, a, &v, now);
-	else
-		arena_count(worker_arena(w), COUNT_DROP_BAD, 1);
-	free(scratch);
 }
 
 void worker_errors_said(struct worker *w, const struct arena *a, uint32_t slot, uint64_t now)

@@ -60,10 +60,11 @@ static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t
 		return;
 	}
 	if (arena_slot(a, slot)->kind == SPAN_TEXT) {
-		worker_errors_take(w, a, slot, now);
+		worker_text(w, source, slot, now);
 		source_unref(&w->sources[source], slot);
 		return;
 	}
+	worker_access(w, a, slot, now);
 	for (unsigned i = 0; i < w->n_dests; i++)
 		dest_offer(&w->dests[i], (struct ref){slot, source}, now);
 	source_unref(&w->sources[source], slot);
@@ -74,13 +75,16 @@ static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t
 static void take(struct worker *w, uint32_t n, uint64_t now)
 {
 	struct source *s = &w->sources[0];
-	uint32_t slots = 0;
+	uint32_t slots = 0, text = 0;
 	for (uint32_t i = 0; i < n; i++)
 		if (source_take(s, w->slots[i])) {
 			slots += s->use[w->slots[i]].weight;
+			if (arena_slot(s->arena, w->slots[i])->kind == SPAN_TEXT)
+				text += s->use[w->slots[i]].weight;
 			reports_saw(w->reports, s->arena, w->slots[i]);
 			offer_all(w, 0, w->slots[i], now);
 		}
+	arena_text_taken(s->arena, text);
 	if (n)
 		w->slots_each = (slots + n - 1) / n + !slots;
 }
@@ -189,7 +193,7 @@ static bool may_feed(const struct worker *w)
 	for (unsigned i = 0; i < w->n_dests; i++)
 		if (w->dests[i].queue.n >= most)
 			return false;
-	return true;
+	return !w->cloudwatch || cloudwatch_room(w->cloudwatch);
 }
 
 static void feed(struct worker *w, uint32_t source, uint64_t now)
@@ -198,6 +202,8 @@ static void feed(struct worker *w, uint32_t source, uint64_t now)
 	while (s->at_waiting < s->n_waiting && may_feed(w))
 		offer_all(w, source, s->waiting[s->at_waiting++], now);
 	source_flush(s);
+	if (s->at_waiting == s->n_waiting && s->held && w->cloudwatch)
+		cloudwatch_end(w->cloudwatch, s->arena);
 	if (s->at_waiting < s->n_waiting || s->held)
 		return;
 	if (w->errors) /* the next one may be mapped at its address */

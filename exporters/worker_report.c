@@ -46,6 +46,8 @@ void worker_report(struct worker *w, const char *when)
 	if (c.made)
 		log_debug("reports: %u made, %u kept; rollbar: sent %llu, refused %llu, suppressed %u, lost %llu, %u waiting", c.made, c.kept,
 		          (unsigned long long)c.sent, (unsigned long long)c.refused, c.suppressed, (unsigned long long)c.lost, c.waiting);
+	if (w->cloudwatch)
+		cloudwatch_report(w->cloudwatch);
 	w->drops_told = drops_of(w);
 }
 

@@ -16,24 +16,13 @@ void source_free(struct source *s)
 	*s = (struct source){0};
 }
 
-static uint8_t weight_of(const struct span_rec *r)
-{
-	uint32_t n = r->var_len;
-	if (n > REC_VAR_MAX)
-		n = REC_VAR_MAX;
-	if (n <= REC_VAR_FIRST)
-		return 1;
-	const uint32_t more = sizeof((struct slot_more *)0)->var;
-	return (uint8_t)(1 + (n - REC_VAR_FIRST + more - 1) / more);
-}
-
 bool source_take(struct source *s, uint32_t slot)
 {
 	if (slot >= s->max || s->use[slot].refs) {
 		arena_count(s->arena, COUNT_DROP_BAD, 1);
 		return false;
 	}
-	s->use[slot] = (struct slot_use){.refs = 1, .weight = weight_of(arena_slot(s->arena, slot))};
+	s->use[slot] = (struct slot_use){.refs = 1, .weight = (uint8_t)rec_slots(arena_slot(s->arena, slot))};
 	s->held++;
 	s->weight += s->use[slot].weight;
 	return true;

@@ -25,7 +25,7 @@ static char *env_at = env_copy, *env_end = env_copy + sizeof env_copy;
 static const char *const copied[] = {
 	"OTEL_", "REMORA_", "HONEYCOMB_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=", "XDG_RUNTIME_DIR=", "SSL_CERT_FILE=",
 	"http_proxy=", "https_proxy=", "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=",
-	"NO_COLOR=", "ROLLBAR_", "AWS_XRAY_", "AWS_EXECUTION_ENV=", "XDG_STATE_HOME=", "HOME=",
+	"NO_COLOR=", "ROLLBAR_", "XDG_STATE_HOME=", "HOME=", "AWS_",
 };
 
 static bool begins(const char *s, const char *prefix)
@@ -355,6 +355,18 @@ static void read_xray(void)
 		config.xray_type = "AWS::ECS::EC2";
 }
 
+/* A list that names neither is a mistake that the exporter tells of; it means both. */
+static void read_text(void)
+{
+	const char *errors = config_get("REMORA_ERRORS"), *streams = config_get("REMORA_CLOUDWATCH_STREAMS");
+	config.errors = errors ? is_on(errors) : config_get("ROLLBAR_ACCESS_TOKEN") || config_get("ROLLBAR_ACCESS_TOKEN_FILE");
+	config.text_fds = config.errors ? 1 << 2 : 0;
+	config.lines = config_get("REMORA_CLOUDWATCH_LOG_GROUP") != NULL;
+	bool out = streams && strstr(streams, "stdout"), err = streams && strstr(streams, "stderr");
+	if (config.lines)
+		config.text_fds |= (uint8_t)((out || !err ? 1 << 1 : 0) | (err || !out ? 1 << 2 : 0));
+}
+
 static void decide_inert(void)
 {
 	const char *include = config_get("REMORA_INCLUDE"), *exclude = config_get("REMORA_EXCLUDE");
@@ -424,8 +436,7 @@ void config_read(int argc, char *const *argv, char *const *envp)
 	for (unsigned i = 0; config.env[i]; i++)
 		if (begins(config.env[i], "OTEL_EXPORTER_OTLP") && (strstr(config.env[i], "CERTIFICATE=") || strstr(config.env[i], "_KEY=")))
 			config.private_files = true;
-	const char *errors = config_get("REMORA_ERRORS");
-	config.errors = errors ? is_on(errors) : config_get("ROLLBAR_ACCESS_TOKEN") || config_get("ROLLBAR_ACCESS_TOKEN_FILE");
+	read_text();
 	read_crash();
 	struct slice bad;
 	header_names_parse(&config.headers, config_get("REMORA_CAPTURE_HEADERS"), &bad);

@@ -49,6 +49,7 @@ static _Atomic uint32_t answers; /* futex: bumped when a request is answered or 
 static _Atomic uint32_t request;
 static _Atomic uint64_t deadline_ns;
 static _Atomic uint64_t retry_ns, waiting_ns;
+static uint64_t start_mask; /* of the constructor's thread: whoever has the same one is in no signal handler */
 static _Atomic uint32_t parked; /* in a forking process: was the fork waited for? */
 static _Atomic bool at_fork;
 static bool own_files; /* it has an fd table of its own */
@@ -169,7 +170,7 @@ static void *thread_main(void *arg)
 	/* The starter has put us into our own time. */
 	lease_held = arena_lease_try(host.arena, &lease_takeover);
 	/* A busy server fills the first slots while the library is loaded. */
-	while (lease_held && arena_slots(host.arena) < SLOTS_AT_START && arena_grow(host.arena))
+	while (lease_held && arena_slots(host.arena) < (config.lines ? 2 : 1) * SLOTS_AT_START && arena_grow(host.arena))
 		;
 	bool good = lease_held && load();
 	run_leave();
@@ -387,6 +388,13 @@ void export_thread_poke_made(void)
 	}
 }
 
+void export_thread_poke_text(int fd)
+{
+	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
+	if (fd == 1 && wanted(a) && waiting(a) && signal_mask() == (thread_self.sigmask_known ? thread_self.sigmask : start_mask))
+		start();
+}
+
 /* ---- asking ---- */
 
 /* Waits until `word` differs from `seen`, or the end. */
@@ -528,6 +536,7 @@ void export_thread_init(void)
 {
 	static const char name[] = "libremora-export.so";
 	Dl_info info;
+	start_mask = signal_mask();
 	const char *path = dladdr && dladdr((void *)export_thread_init, &info) ? info.dli_fname : elf_own_path();
 	if (!path)
 		return;

@@ -26,6 +26,11 @@ void export_thread_poke(void);
 void export_thread_poke_late(void);
 /* The same from where a thread was made: who may do that may be given one more. */
 void export_thread_poke_made(void);
+/*
+ * The same where a program that only prints can be met: behind a write to fd 1, or before it waits. Not behind one to
+ * fd 2: allocators print there, with their locks held.
+ */
+void export_thread_poke_text(int fd);
 void export_thread_forked(void);  /* in the child, by process_forked */
 void export_thread_parked_child(void); /* in the child of a fork that waited for us: before process_forked */
 /* Send what there is, bounded by REMORA_EXIT_WAIT_MS; at exit it is started for that if nobody else exports. safe. */

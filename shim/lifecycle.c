@@ -67,8 +67,10 @@ __attribute__((constructor(101))) static void begin(int argc, char **argv, char 
 	process_on_fork = export_thread_forked;
 	export_thread_init();
 	real_resolve_all();
-	if (config.errors)
+	if (config.text_fds) {
 		text_stdio_init();
+		text_on_commit = export_thread_poke_text;
+	}
 	if (config.crash_signals)
 		crash_begin();
 	atomic_store(&process.active, true);
@@ -78,6 +80,8 @@ __attribute__((destructor(101))) static void end(void)
 {
 	struct thread *t = &thread_self;
 	int e = errno;
+	if (config.lines && atomic_load(&process.active))
+		text_stdio_flush(export_thread_tid() ? 2 : 1);
 	if (atomic_load(&process.active) && enter(t)) {
 		export_thread_exit();
 		leave(t);

@@ -14,19 +14,30 @@
 #define SYS_pidfd_getfd 438
 #endif
 
-static struct stat start;
-static bool known;
+static struct stat start, start_out;
+static bool known, known_out;
 
 void stderr_init(void)
 {
 	known = sys3(SYS_fstat, 2, &start, 0) == 0;
+	known_out = sys3(SYS_fstat, 1, &start_out, 0) == 0;
+}
+
+static bool same(int fd, const struct stat *then)
+{
+	struct stat now;
+	return sys3(SYS_fstat, fd, &now, 0) == 0 && now.st_dev == then->st_dev && now.st_ino == then->st_ino &&
+	       now.st_rdev == then->st_rdev && (now.st_mode & S_IFMT) == (then->st_mode & S_IFMT);
 }
 
 bool stderr_same(int fd)
 {
-	struct stat now;
-	return known && sys3(SYS_fstat, fd, &now, 0) == 0 && now.st_dev == start.st_dev && now.st_ino == start.st_ino &&
-	       now.st_rdev == start.st_rdev && (now.st_mode & S_IFMT) == (start.st_mode & S_IFMT);
+	return known && same(fd, &start);
+}
+
+bool stdout_same(int fd)
+{
+	return known_out && same(fd, &start_out);
 }
 
 static bool raw_terminal(int fd)

@@ -31,6 +31,8 @@ struct thread {
 	/* Text of this thread's that is not handed over yet (log/text.c); text_start names the record, 0 = none. */
 	uint64_t text_start;
 	uint32_t text_slot;
+	bool text_whole; /* it ends with a line's end */
+	bool text_gap;   /* bytes were not kept since its last record */
 	uint64_t sigmask;          /* at the last place where the thread was surely in no signal handler */
 	bool sigmask_known;
 	uint64_t rng[4];

@@ -320,7 +320,7 @@ static uintptr_t share(int from)
 void conn_share(int from, int to)
 {
 	uintptr_t word = share(from);
-	if (__builtin_expect(config.errors, 0) && (word == FD_TEXT || (word == FD_OPAQUE && to == 2)))
+	if (__builtin_expect(config.text_fds, 0) && (word == FD_TEXT || (word == FD_OPAQUE && (to == 1 || to == 2))))
 		word = FD_UNKNOWN; /* it depends on the number, too */
 	fd_entry *e = word == FD_UNKNOWN ? fd_at(to) : fd_make(to);
 	conn_forget_word(e ? atomic_exchange(e, word) : word);

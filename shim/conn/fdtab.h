@@ -13,7 +13,7 @@
 
 #define FD_UNKNOWN ((uintptr_t)0) /* came by a way we did not see: classified at first use */
 #define FD_OPAQUE ((uintptr_t)1)  /* nothing for us */
-#define FD_TEXT ((uintptr_t)2)    /* fd 2, still the file it was at the start: what is written is read for errors */
+#define FD_TEXT ((uintptr_t)2)    /* fd 1 or 2, still the file it was at the start: what is written is wanted */
 #define FD_LEAF 4096u
 #define FD_LEAVES 4096u
 

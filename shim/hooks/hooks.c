@@ -1,4 +1,5 @@
 /* Expands hooks.def: the real call, the guard, errno. No policy here. */
+#include "config.h"
 #include "conn/fdtab.h"
 #include "conn/inject.h"
 #include "conn/observe.h"
@@ -276,6 +277,16 @@ static inline void polling(void)
 		if (__builtin_expect(thread_self.loop, 0))                                          \
 			span_polled();                                                                  \
 		return r;                                                                           \
+	}
+
+/* Programs that only write and sleep. */
+#define PAUSE(ret, name, params, args)                                                      \
+	EXPORT ret name params;                                                                 \
+	EXPORT ret name params                                                                  \
+	{                                                                                       \
+		if (__builtin_expect(config.text_fds, 0) && atomic_load_explicit(&process.active, memory_order_relaxed)) \
+			OBSERVE(export_thread_poke_text(1));                                            \
+		return REAL(name) args;                                                             \
 	}
 
 #define SPECIAL(...)

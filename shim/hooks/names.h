@@ -5,5 +5,6 @@
 #define AFTER(ret, name, ...) EXPORT name
 #define CLOSE(ret, name, ...) EXPORT name
 #define POLL(ret, name, ...) EXPORT name
+#define PAUSE(ret, name, ...) EXPORT name
 #define SPECIAL(ret, name, ...) EXPORT name
 #include "hooks/hooks.def"

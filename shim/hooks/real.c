@@ -12,6 +12,7 @@ static const char *const names[REAL_COUNT] = {
 #define AFTER(ret, name, ...) [REAL_##name] = #name,
 #define CLOSE(ret, name, ...) [REAL_##name] = #name,
 #define POLL(ret, name, ...) [REAL_##name] = #name,
+#define PAUSE(ret, name, ...) [REAL_##name] = #name,
 #define SPECIAL(ret, name, ...) [REAL_##name] = #name,
 #include "hooks/hooks.def"
 };

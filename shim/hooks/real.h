@@ -15,10 +15,13 @@
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* glibc declares the socket calls with transparent unions; between ABIs there is no difference. */
@@ -32,6 +35,7 @@ enum real_index {
 #define AFTER(ret, name, ...) REAL_##name,
 #define CLOSE(ret, name, ...) REAL_##name,
 #define POLL(ret, name, ...) REAL_##name,
+#define PAUSE(ret, name, ...) REAL_##name,
 #define SPECIAL(ret, name, ...) REAL_##name,
 #include "hooks/hooks.def"
 #undef RX
@@ -40,6 +44,7 @@ enum real_index {
 #undef AFTER
 #undef CLOSE
 #undef POLL
+#undef PAUSE
 #undef SPECIAL
 	REAL_COUNT,
 };
@@ -50,6 +55,7 @@ enum real_index {
 #define AFTER(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #define CLOSE(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #define POLL(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define PAUSE(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #define SPECIAL(ret, name, params, ...) typedef ret (*real_##name##_t) params;
 #include "hooks/hooks.def"
 #undef RX
@@ -58,6 +64,7 @@ enum real_index {
 #undef AFTER
 #undef CLOSE
 #undef POLL
+#undef PAUSE
 #undef SPECIAL
 
 extern void *real_table[REAL_COUNT];

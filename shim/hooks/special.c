@@ -22,6 +22,7 @@
 #define AFTER(...)
 #define CLOSE(...)
 #define POLL(...)
+#define PAUSE(...)
 #pragma GCC diagnostic ignored "-Wredundant-decls"
 #undef _exit
 #include "hooks/hooks.def"

@@ -91,11 +91,17 @@ void slot_release(struct arena *a, uint32_t i)
 
 struct span_rec *arena_open(struct arena *a, int pid)
 {
-	uint32_t i = slot_pop(a);
-	if (unlikely(i == SLOT_NONE)) {
+	struct span_rec *r = arena_open_text(a, pid);
+	if (unlikely(!r))
 		arena_count(a, COUNT_DROP_FULL, 1);
+	return r;
+}
+
+struct span_rec *arena_open_text(struct arena *a, int pid)
+{
+	uint32_t i = slot_pop(a);
+	if (unlikely(i == SLOT_NONE))
 		return NULL;
-	}
 	struct span_rec *r = arena_slot(a, i);
 	const size_t from = offsetof(struct span_rec, cont), to = offsetof(struct span_rec, var);
 	small_clear((char *)r + from, to - from);
@@ -274,6 +280,8 @@ static __attribute__((noinline)) void wake_sleeper(struct arena *a, uint32_t pen
 void arena_commit(struct arena *a, struct span_rec *r)
 {
 	uint64_t h = atomic_load_explicit(&a->done, memory_order_relaxed), want;
+	if (unlikely(r->kind == SPAN_TEXT))
+		atomic_fetch_add_explicit(&a->text, rec_slots(r), memory_order_relaxed);
 	atomic_store_explicit(&r->state, SLOT_DONE, memory_order_release);
 	do {
 		atomic_store_explicit(&r->next, (uint32_t)h, memory_order_relaxed);

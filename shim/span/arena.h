@@ -45,8 +45,12 @@ enum counter {
 	COUNT_DROP_EXPIRED,    /* exporter: retries used up */
 	COUNT_DROP_BAD,        /* exporter: records that did not check out */
 	COUNT_TEXTS,           /* likewise, of text */
-	COUNT_DROP_TEXT,       /* writes to fd 2 that were not kept: too much waits already */
+	COUNT_DROP_TEXT,       /* writes or lines that a host thread could not keep: too much waits already */
 	COUNT_DROP_CRASH,      /* crashes of which no report can be made: no place for the record, or nobody to take it */
+	COUNT_LINES,           /* exporter: log events made of text */
+	COUNT_LINES_SENT,      /* exporter: accepted */
+	COUNT_LINES_FILTERED,  /* exporter: left out by level or rate */
+	COUNT_DROP_LINES,      /* exporter: refused, or tried for too long, or no room */
 	COUNT_MAX = 32,
 };
 
@@ -113,6 +117,7 @@ struct arena {
 	 * pidfd_getfd and answers with 0, or with CRASH_FD_REFUSED; crashes_done follows.
 	 */
 	_Atomic uint64_t crash_fd;
+	_Atomic uint32_t text;     /* slots of text committed and not yet drained, about */
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	uint32_t with_rules; /* the first slots are a struct xray_rules */
@@ -174,6 +179,8 @@ static inline uint32_t arena_index(const struct arena *a, const struct span_rec 
 
 /* A free slot marked SLOT_OPEN, zeroed but for pid (and state); NULL: none, counted as COUNT_DROP_FULL. */
 struct span_rec *arena_open(struct arena *a, int pid);
+/* The same, but its caller counts in lines. */
+struct span_rec *arena_open_text(struct arena *a, int pid);
 /* Append a string; false: cut (REC_CUT set). Strings already there stay. */
 bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice s);
 /* Append to the bytes of a SPAN_TEXT; false: cut. */
@@ -225,6 +232,8 @@ void arena_lease_release(struct arena *a);
  * walk and are counted as COUNT_DROP_BAD.
  */
 uint32_t arena_drain(struct arena *a, uint32_t *out, uint32_t cap, bool held, bool final);
+/* So many slots of text were drained. */
+void arena_text_taken(struct arena *a, uint32_t slots);
 /* When the earliest held record is due (CLOCK_MONOTONIC ns), 0 = none held. */
 uint64_t arena_next_held(struct arena *a);
 /*

@@ -303,3 +303,14 @@ void arena_sleep(struct arena *a, bool idle, uint64_t timeout_ns, uint32_t batch
 	atomic_store(&a->sleep, AWAKE);
 	a->wake_seen = atomic_load(&a->wake);
 }
+
+/* A kill between a commit and its count makes it wrong: it is put right whenever nothing waits. */
+void arena_text_taken(struct arena *a, uint32_t slots)
+{
+	uint32_t n = atomic_load_explicit(&a->text, memory_order_relaxed);
+	bool none = !arena_pending(a);
+	if (!n || (!slots && !none))
+		return;
+	while (!atomic_compare_exchange_weak(&a->text, &n, none || n < slots ? 0 : n - slots))
+		;
+}

@@ -115,6 +115,14 @@ const char *arena_counter_name(enum counter c)
 		return "dropped.text";
 	case COUNT_DROP_CRASH:
 		return "dropped.crash";
+	case COUNT_LINES:
+		return "lines";
+	case COUNT_LINES_SENT:
+		return "lines.sent";
+	case COUNT_LINES_FILTERED:
+		return "lines.filtered";
+	case COUNT_DROP_LINES:
+		return "dropped.lines";
 	case COUNT_MAX:
 		break;
 	}

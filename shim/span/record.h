@@ -31,7 +31,8 @@ enum span_kind {
 	SPAN_CLIENT,     /* HTTP client */
 	SPAN_CONNECT,    /* a connect that failed before any byte */
 	/* No span: text that the program wrote to fd `err_no`. `var` is the bytes, without tags; trace_id and span_id are
-	 * those of the thread's open request, or zero; start_ns is its time. */
+	 * those of the thread's open request, or zero; start_ns is its time. The exporter's: `status` 1, it was looked at
+	 * for errors; `req_size`, so many bytes were delivered as lines. */
 	SPAN_TEXT = 16,
 	/*
 	 * Nor this: how the process crashed, left by the helper that made the report, for the spans that end by it. `var` is
@@ -81,6 +82,7 @@ enum rec_bits {
 	REC_REQ_BODY = 16,  /* req_size is meaningful: a request body was seen */
 	REC_RESP_BODY = 32, /* resp_size likewise */
 	REC_MERGED = 64,    /* text: of several writes */
+	REC_GAP = 128,      /* text: bytes before it were not kept */
 };
 
 struct rec_addr {
@@ -112,7 +114,7 @@ struct span_rec {
 	uint8_t parent_id[8];   /* zero: a root */
 	uint64_t start_ns, end_ns; /* CLOCK_REALTIME; end_ns 0 while open */
 	uint64_t req_size, resp_size; /* body bytes without chunk framing */
-	uint64_t hold_until_ns; /* SLOT_HELD: CLOCK_MONOTONIC */
+	uint64_t hold_until_ns; /* SLOT_HELD: CLOCK_MONOTONIC; of a server's span the exporter's: 1, its log line was made */
 	struct rec_addr peer, local;
 	char var[];             /* strings: u8 tag, u8 0, u16 length, bytes, next one unaligned */
 };
@@ -127,6 +129,14 @@ struct slot_more {
 
 _Static_assert(sizeof(struct slot_more) == SLOT_SIZE, "a slot is a slot");
 _Static_assert(offsetof(struct span_rec, var) <= 224, "room for the usual strings in one slot");
+
+/* Slots that it takes. */
+static inline uint32_t rec_slots(const struct span_rec *r)
+{
+	const uint32_t more = sizeof((struct slot_more *)0)->var;
+	uint32_t n = r->var_len < REC_VAR_MAX ? r->var_len : REC_VAR_MAX;
+	return n <= REC_VAR_FIRST ? 1 : 1 + (n - REC_VAR_FIRST + more - 1) / more;
+}
 
 /* errno's name ("ECONNREFUSED") or the error's word; never NULL. Pure. */
 const char *rec_error_name(uint8_t error, int err_no);

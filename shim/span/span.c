@@ -13,7 +13,7 @@ static struct pool txns = POOL(sizeof(struct txn), 64 * 1024, 16 << 20);
 
 static _Atomic uint32_t ended; /* fork_gen + 1 of the process in which span_exit has told of all that was open */
 
-static bool is_ended(void)
+bool span_ended(void)
 {
 	return atomic_load_explicit(&ended, memory_order_relaxed) == process.fork_gen + 1;
 }
@@ -21,7 +21,7 @@ static bool is_ended(void)
 struct span_rec *txn_record(const struct txn *t)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_relaxed);
-	if (t->slot == SLOT_NONE || t->fork_gen != process.fork_gen || !a || is_ended())
+	if (t->slot == SLOT_NONE || t->fork_gen != process.fork_gen || !a || span_ended())
 		return NULL;
 	struct span_rec *r = arena_slot(a, t->slot);
 	/* Whoever shares the arena may have scribbled, or span_exit was here. */
@@ -45,7 +45,7 @@ static void open_less(uint8_t kind)
 
 static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint64_t start_ns)
 {
-	struct arena *a = is_ended() ? NULL : process_arena();
+	struct arena *a = span_ended() ? NULL : process_arena();
 	if (!a)
 		return NULL;
 	/* Counted before: behind the stores to a slot that another core had last, a locked add waits for all of them. */

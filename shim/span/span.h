@@ -93,6 +93,7 @@ void span_connect_good(const struct rec_addr *peer);
 
 /* At exit: requests of this process that are open end as cut off. */
 void span_exit(void);
+bool span_ended(void); /* that was done in this process */
 /* The same in a crash: they end with ERR_CRASHED. Async-signal-safe. */
 void span_crashed(int signo);
 

@@ -51,7 +51,7 @@ static void start(void)
 	pid_t pid = fork();
 	if (pid == 0) {
 		uint64_t since = proc_start_time(getpid());
-		struct arena_ident me = {getpid(), since, getpid(), since, 7, BYTES, dir};
+		struct arena_ident me = {getpid(), since, getpid(), since, 7, BYTES, dir, false};
 		bool box;
 		struct arena *a = arena_attach(&me, &box);
 		HOLDS(a && box && arena_size(a) == BYTES);

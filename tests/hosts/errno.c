@@ -9,6 +9,8 @@
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 ssize_t __read_chk(int, void *, size_t, size_t);
 ssize_t __recv_chk(int, void *, size_t, size_t, int);
@@ -153,6 +155,16 @@ static void bad_fds(int b)
 	struct timeval tv = {0, 0};
 	T(select(b < 0 || b > 1000 ? -1 : 10, &fds, NULL, NULL, &tv));
 	T(pselect(-1, &fds, NULL, NULL, &ts, NULL));
+	struct timespec bad = {0, -1}, soon = {0, 1000};
+	T(nanosleep(&bad, NULL));
+	T(nanosleep(&soon, NULL));
+	T(clock_nanosleep(CLOCK_MONOTONIC, 0, &bad, NULL));
+	T(clock_nanosleep(CLOCK_MONOTONIC, 0, &soon, NULL));
+	T(usleep(1));
+	T(sleep(0));
+	T(wait(NULL));
+	T(waitpid(-1, NULL, WNOHANG));
+	T(wait4(-1, NULL, 0, NULL));
 }
 
 static void good_calls(void)

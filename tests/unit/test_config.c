@@ -214,6 +214,25 @@ TEST(who_may_share)
 	OK(h != HASH("OTEL_EXPORTER_OTLP_ENDPOINT=http://a"));
 }
 
+TEST(text)
+{
+	CONFIGURE("PATH=/bin");
+	OK(!config.text_fds && !config.lines && !config.errors);
+	CONFIGURE("ROLLBAR_ACCESS_TOKEN=x");
+	OK(config.text_fds == 1 << 2 && !config.lines && config.errors);
+	CONFIGURE("REMORA_CLOUDWATCH_LOG_GROUP=g", "AWS_REGION=r");
+	OK(config.text_fds == (1 << 1 | 1 << 2) && config.lines && !config.errors);
+	EQ_STR(config_get("AWS_REGION"), "r");
+	CONFIGURE("REMORA_CLOUDWATCH_LOG_GROUP=g", "REMORA_CLOUDWATCH_STREAMS=stdout");
+	OK(config.text_fds == 1 << 1);
+	CONFIGURE("REMORA_CLOUDWATCH_LOG_GROUP=g", "REMORA_CLOUDWATCH_STREAMS=stdout", "REMORA_ERRORS=1");
+	OK(config.text_fds == (1 << 1 | 1 << 2));
+	CONFIGURE("REMORA_CLOUDWATCH_LOG_GROUP=g", "REMORA_CLOUDWATCH_STREAMS=nonsense");
+	OK(config.text_fds == (1 << 1 | 1 << 2));
+	CONFIGURE("REMORA_CLOUDWATCH_LOG_GROUP=");
+	OK(!config.text_fds && !config.lines);
+}
+
 TEST(parent)
 {
 #define TP "TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -385,6 +385,61 @@ TEST(rollbar_settings_that_are_bad)
 	}
 }
 
+TEST(cloudwatch_settings)
+{
+	fake_host(64 << 10);
+	fake_env("OTEL_TRACES_EXPORTER=none");
+	fake_env("AWS_ENDPOINT_URL=http://dynamodb-local:8000");
+	settings_parse(&s, &fake.host);
+	OK(!s.cloudwatch.on);
+	settings_free(&s);
+	fake_env("REMORA_CLOUDWATCH_LOG_GROUP=cruddur");
+	settings_parse(&s, &fake.host);
+	OK(s.cloudwatch.on && !s.cloudwatch.url && !s.cloudwatch.stream && !s.cloudwatch.json && s.cloudwatch.gzip);
+	OK(!s.cloudwatch.access && !s.cloudwatch.emf && !s.cloudwatch.level && !s.cloudwatch.rate && !s.cloudwatch.retention_days);
+	EQ_INT(s.cloudwatch.delay_ns, 1000000000);
+	settings_free(&s);
+	fake_env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://localhost:5000");
+	fake_env("REMORA_CLOUDWATCH_LOG_STREAM=a/b");
+	fake_env("REMORA_CLOUDWATCH_LEVEL=Warning");
+	fake_env("REMORA_CLOUDWATCH_RATE=7");
+	fake_env("REMORA_CLOUDWATCH_RETENTION_DAYS=3653");
+	fake_env("REMORA_CLOUDWATCH_ACCESS_LOG=on");
+	fake_env("REMORA_CLOUDWATCH_METRICS=off");
+	fake_env("REMORA_CLOUDWATCH_COMPRESSION=none");
+	fake_env("OTEL_BLRP_SCHEDULE_DELAY=20");
+	settings_parse(&s, &fake.host);
+	EQ_STR(s.cloudwatch.url, "http://localhost:5000/");
+	EQ_STR(s.cloudwatch.stream, "a/b");
+	OK(s.cloudwatch.access && !s.cloudwatch.emf && !s.cloudwatch.gzip);
+	EQ_INT(s.cloudwatch.level, 4);
+	EQ_INT(s.cloudwatch.rate, 7);
+	EQ_INT(s.cloudwatch.retention_days, 3653);
+	EQ_INT(s.cloudwatch.delay_ns, 20000000);
+	EQ_STR(fake_text(), "");
+	settings_free(&s);
+}
+
+TEST(cloudwatch_settings_that_are_bad)
+{
+	static const char *const rows[] = {"REMORA_CLOUDWATCH_LOG_GROUP=aws/x", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://u:pw@h/",
+	                                   "REMORA_CLOUDWATCH_LOG_STREAM=a*b", "REMORA_CLOUDWATCH_RATE=-1",
+	                                   "REMORA_CLOUDWATCH_ACCESS_LOG=2", "OTEL_BLRP_SCHEDULE_DELAY=soon"};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unit_case("%s", rows[i]);
+		fake_env_clear();
+		fake_host(64 << 10);
+		fake_env("%s", rows[i]);
+		fake_env("REMORA_CLOUDWATCH_LOG_GROUP=g");
+		fake_env("OTEL_TRACES_EXPORTER=none");
+		settings_parse(&s, &fake.host);
+		OK(s.cloudwatch.on == (i > 1));
+		OK(!s.cloudwatch.stream && !s.cloudwatch.rate && !s.cloudwatch.access);
+		OK(strstr(fake_text(), "remora: ") && !strstr(fake_text(), "pw"));
+		settings_free(&s);
+	}
+}
+
 TEST(log_lines)
 {
 	char long_text[3000];

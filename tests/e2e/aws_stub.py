@@ -1,0 +1,147 @@
+"""Where AWS SDKs get credentials: ECS and EKS containers, IMDSv2, STS. Refuses what these refuse.
+
+As a program it runs inside a network namespace of its own: link-local addresses on lo, the stubs there, CloudWatch Logs,
+and a program under remora; its findings are one line of JSON.
+    unshare -n python aws_stub.py '{"argv": [..], "env": {..}, "addresses": ["169.254.169.254"], "imds": {..}}'
+"""
+import datetime
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+REGION = "ca-central-1"
+
+
+def stamp(seconds):
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Keys:
+    """Hands out keys AKIDn, each valid for `life` seconds; CloudWatch is told of them."""
+
+    def __init__(self, cloudwatch, life=3600):
+        self.cloudwatch, self.life, self.made = cloudwatch, life, 0
+
+    def make(self):
+        self.made += 1
+        key = "AKIDSTUB%d" % self.made, "stub-secret-%d/+abcdefghijklmnop" % self.made, "stub-token-%d==" % self.made
+        self.cloudwatch.keys[key[0]] = key[1:]
+        return key
+
+
+class Endpoint:
+    """One HTTP server; `mode` is a set of ecs, imds, sts and of what goes wrong."""
+
+    def __init__(self, keys, address="127.0.0.1", port=0, token=None, role="cruddur-role", modes=("ecs", "imds", "sts"), body=None):
+        self.keys, self.token, self.role, self.modes, self.body = keys, token, role, set(modes), body
+        self.seen, self.faults, self.session = [], [], "imds-token-%d==" % id(self)
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def handle_any(self):
+                n = int(self.headers.get("Content-Length") or 0)
+                raw = self.rfile.read(n)
+                status, body = owner.answer(self.command, self.path, self.headers, raw)
+                owner.seen.append("%s %s %d" % (self.command, self.path.split("?")[0], status))
+                body = body.encode() if isinstance(body, str) else body
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+            do_GET = do_PUT = do_POST = handle_any
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads, block_on_close = True, False
+
+        self._server = Server((address, port), Handler)
+        self.port = self._server.server_address[1]
+        self.url = "http://%s:%d" % (address, self.port)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def document(self, **more):
+        key, secret, token = self.keys.make()
+        return json.dumps({"AccessKeyId": key, "SecretAccessKey": secret, "Token": token,
+                           "Expiration": stamp(self.keys.life), **more})
+
+    def answer(self, method, path, headers, raw):
+        if "proxy" in self.modes or path.startswith("http"):
+            self.faults.append("asked as a proxy: %s" % path)
+            return 502, ""
+        if self.body is not None:
+            return 200, self.body
+        if path.startswith("/v2/credentials/") or path == "/v1/credentials":
+            if headers.get("Authorization") != self.token:
+                return 401, '{"code":"UnauthorizedRequest","message":"bad token"}'
+            return 200, self.document(RoleArn="arn:aws:iam::1:role/x")
+        if path == "/" and method == "POST" and "sts" in self.modes:
+            return self.sts(headers, raw)
+        return self.imds(method, path, headers)
+
+    def sts(self, headers, raw):
+        form = dict(urllib.parse.parse_qsl(raw.decode(), strict_parsing=True))
+        if headers.get("Authorization"):
+            self.faults.append("an unsigned call is signed")
+        if (form.get("Action"), form.get("Version"), form.get("RoleArn"), form.get("WebIdentityToken")) != \
+                ("AssumeRoleWithWebIdentity", "2011-06-15", "arn:aws:iam::123456789012:role/cruddur", self.token):
+            self.faults.append("form %r" % form)
+            return 400, "<ErrorResponse><Error><Code>InvalidIdentityToken</Code></Error></ErrorResponse>"
+        key, secret, token = self.keys.make()
+        return 200, ("<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n"
+                     "<AssumeRoleWithWebIdentityResult><Audience>x</Audience><Credentials>\n"
+                     "<AccessKeyId>%s</AccessKeyId>\n<SecretAccessKey>%s</SecretAccessKey>\n"
+                     "<SessionToken>%s</SessionToken>\n<Expiration>%s</Expiration></Credentials>"
+                     "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>" %
+                     (key, secret, token, stamp(self.keys.life)))
+
+    def imds(self, method, path, headers):
+        if path == "/latest/api/token":
+            if method != "PUT" or headers.get("X-aws-ec2-metadata-token-ttl-seconds") != "21600":
+                return 400, ""
+            return (403, "") if "v1" in self.modes else (200, self.session)
+        if headers.get("X-aws-ec2-metadata-token") != self.session and "v1" not in self.modes:
+            return 401, ""
+        if path == "/latest/meta-data/placement/region":
+            return 200, REGION
+        if path == "/latest/meta-data/iam/security-credentials/":
+            return (200, self.role) if self.role else (404, "")
+        if path == "/latest/meta-data/iam/security-credentials/" + str(self.role):
+            return 200, self.document(Code="Success", Type="AWS-HMAC", LastUpdated=stamp(0))
+        return 404, ""
+
+
+def main():
+    from cloudwatch_stub import CloudWatch
+    job = json.loads(sys.argv[1])
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for a in job["addresses"]:
+        subprocess.run(["ip", "addr", "add", a + ("/128" if ":" in a else "/32"), "dev", "lo"], check=True)
+    with CloudWatch() as cloudwatch:
+        endpoint = Endpoint(Keys(cloudwatch, job.get("life", 3600)), job["addresses"][0] if job["addresses"] else "127.0.0.1",
+                            80, **job.get("endpoint", {}))
+        env = dict(job["env"], **{job.get("variable", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"): cloudwatch.url})
+        p = subprocess.run(job["argv"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+        print(json.dumps({"rc": p.returncode, "out": p.stdout.decode(), "err": p.stderr.decode(),
+                          "messages": cloudwatch.messages(), "faults": cloudwatch.faults + endpoint.faults,
+                          "seen": endpoint.seen, "calls": [(c.op, c.status) for c in cloudwatch.calls],
+                          "credentials": [str(c.headers.get("Authorization"))[:60] for c in cloudwatch.calls],
+                          "region": [str(c.headers.get("Authorization")).split("/")[2] for c in cloudwatch.calls]}))
+
+
+if __name__ == "__main__":
+    main()
