@@ -56,6 +56,14 @@ static void raise_limits(void)
 	}
 }
 
+static void close_all(int from, unsigned to)
+{
+	if (sys3(SYS_close_range, from, to, 0) != -ENOSYS)
+		return;
+	for (int fd = from; fd < 4096 && (unsigned)fd <= to; fd++) /* before Linux 5.9 */
+		sys_close(fd);
+}
+
 static int helper_main(void *unused)
 {
 	uint64_t none = 0;
@@ -63,8 +71,8 @@ static int helper_main(void *unused)
 	sys3(SYS_setsid, 0, 0, 0);
 	raise_limits();
 	if (passed > 3)
-		sys3(SYS_close_range, 3, passed - 1, 0);
-	sys3(SYS_close_range, passed + 1 > 3 ? passed + 1 : 3, ~0u, 0);
+		close_all(3, (unsigned)passed - 1);
+	close_all(passed + 1 > 3 ? passed + 1 : 3, ~0u);
 	/* Whoever reads the program's output must not wait for us. */
 	int null = (int)sys_open("/dev/null", O_RDWR, 0);
 	if (null >= 0) {
