@@ -228,11 +228,16 @@ static void add_exchange(struct maker *m, const struct span_rec *r, unsigned fai
 static void add_headers(struct maker *m, struct slice lines)
 {
 	static const struct slice prefix = SLICE("http.request.header.");
-	for (unsigned i = 0; lines.n && i < HEADERS_MOST; i++) {
+	struct slice seen[HEADERS_MOST]; /* the record may be another process's */
+	for (unsigned i = 0, n = 0; lines.n && i < HEADERS_MOST; i++) {
 		struct slice line = slice_next(&lines, '\n'), name = slice_next(&line, ':');
 		char *key = m->at;
-		if (!name.n || name.n > HEADER_NAME_MOST)
+		unsigned k = 0;
+		while (k < n && !slice_same(seen[k], name))
+			k++;
+		if (k < n || !header_name_ok(name))
 			continue;
+		seen[n++] = name;
 		text(m, prefix);
 		text(m, name);
 		uint32_t key_len = (uint32_t)(m->at - key);

@@ -27,7 +27,7 @@ bool head_field_is_credential(struct slice name)
 	return false;
 }
 
-static bool is_name(struct slice s)
+bool header_name_ok(struct slice s)
 {
 	for (uint32_t i = 0; i < s.n; i++)
 		if (s.p[i] <= 0x20 || s.p[i] > 0x7e || s.p[i] == ':')
@@ -44,7 +44,7 @@ bool header_names_parse(struct header_names *l, const char *text, struct slice *
 		struct slice s = slice_trim(slice_next(&rest, ','));
 		if (!s.n)
 			continue;
-		if (l->n < HEADERS_MOST && is_name(s) && !head_field_is_credential(s)) {
+		if (l->n < HEADERS_MOST && header_name_ok(s) && !head_field_is_credential(s)) {
 			l->name[l->n++] = s;
 		} else {
 			*bad = s;

@@ -12,6 +12,9 @@ struct slice head_field(const struct http1_head *h, struct slice name);
 /* Is it the name of one that carries a credential? */
 bool head_field_is_credential(struct slice name);
 
+/* Printable, without a colon, at most HEADER_NAME_MOST. */
+bool header_name_ok(struct slice name);
+
 struct header_names {
 	unsigned n;
 	struct slice name[HEADERS_MOST];

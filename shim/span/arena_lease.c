@@ -46,9 +46,9 @@ bool arena_lease_alive(const struct arena *a)
 	return w && !(w & FUTEX_OWNER_DIED);
 }
 
-bool lease_owner_gone(const struct arena *a, uint64_t my_ns)
+/* Of the word as it was read: the same thread may have left and come back meanwhile. */
+static bool owner_gone(const struct arena *a, uint32_t w, uint64_t my_ns)
 {
-	uint32_t w = atomic_load_explicit(&a->lease, memory_order_acquire);
 	if (!w || w & FUTEX_OWNER_DIED)
 		return true;
 	/* The kernel did not mark it. If we know who it is, look ourselves. */
@@ -56,14 +56,23 @@ bool lease_owner_gone(const struct arena *a, uint64_t my_ns)
 		return false;
 	uint64_t ns = atomic_load_explicit(&a->lease_ns, memory_order_relaxed);
 	int pid = atomic_load_explicit(&a->lease_pid, memory_order_relaxed);
-	return my_ns && ns == my_ns && !proc_alive(pid, atomic_load_explicit(&a->lease_start, memory_order_relaxed));
+	uint64_t start = atomic_load_explicit(&a->lease_start, memory_order_relaxed);
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(&a->lease_tid, memory_order_relaxed) != w) /* they were of two owners */
+		return false;
+	return my_ns && ns == my_ns && !proc_alive(pid, start);
+}
+
+bool lease_owner_gone(const struct arena *a, uint64_t my_ns)
+{
+	return owner_gone(a, atomic_load_explicit(&a->lease, memory_order_acquire), my_ns);
 }
 
 bool lease_take(struct arena *a, bool *takeover, bool watched)
 {
 	uint64_t ns = pid_ns_self();
 	uint32_t w = atomic_load_explicit(&a->lease, memory_order_acquire), me = (uint32_t)sys_gettid();
-	if (w == me || !lease_owner_gone(a, ns))
+	if (w == me || !owner_gone(a, w, ns))
 		return false;
 	if (watched) /* before it is ours: a kill in between must find it on the list */
 		watched = watch_start(a, me);
