@@ -119,6 +119,8 @@ void crash_save_end(void);                            /* `done` */
 void crash_save_flags(uint32_t flags);
 void crash_regs(uint64_t out[CR_REGS], const greg_t *g);
 void crash_put(enum crash_section_type type, int tid, uint64_t addr, const void *p, size_t n);
+/* Where a piece of stack ends: above main's frames lie arguments and environment: tokens stand there, and no frame. */
+uint64_t crash_stack_end(uint64_t from, uint64_t to);
 /* Memory that may not be there: one section for each readable piece. */
 void crash_put_memory(enum crash_section_type type, int tid, uint64_t from, uint64_t to);
 char *crash_text(char *at, const char *s);

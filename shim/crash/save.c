@@ -86,16 +86,18 @@ void crash_put(enum crash_section_type type, int tid, uint64_t addr, const void 
 	close_section(type, tid, addr, n);
 }
 
+uint64_t crash_stack_end(uint64_t from, uint64_t to)
+{
+	if (config.argv_at && from >= config.argv_at && from - config.argv_at < ARGUMENTS_MOST)
+		return from;
+	return from < config.argv_at && to > config.argv_at ? config.argv_at : to;
+}
+
 void crash_put_memory(enum crash_section_type type, int tid, uint64_t from, uint64_t to)
 {
 	int holes = 0;
-	/* Above main's frames lie arguments and environment: tokens stand there, and no frame. */
-	if (type == CRASH_SEC_STACK && config.argv_at) {
-		if (from >= config.argv_at && from - config.argv_at < ARGUMENTS_MOST)
-			return;
-		if (from < config.argv_at && to > config.argv_at)
-			to = config.argv_at;
-	}
+	if (type == CRASH_SEC_STACK)
+		to = crash_stack_end(from, to);
 	while (from < to && holes < 16 && (crash_file.fd >= 0 || crash_file.mem)) {
 		size_t n = write_at((const void *)(uintptr_t)from, (size_t)(to - from), crash_file.at + sizeof(struct crash_section));
 		close_section(type, tid, from, n);
@@ -486,9 +488,7 @@ static bool overflowed(const struct crash_head *h)
 
 static void put_far_end(const struct stack *s)
 {
-	uint64_t seen = below(s->sp) + CRASH_STACK, hi = s->hi;
-	if (config.argv_at > s->sp && config.argv_at < hi)
-		hi = config.argv_at;
+	uint64_t seen = below(s->sp) + CRASH_STACK, hi = crash_stack_end(s->sp, s->hi);
 	if (s->end || hi <= seen)
 		return;
 	uint64_t from = hi - CRASH_FAR;

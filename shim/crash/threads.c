@@ -209,7 +209,7 @@ void crash_threads_save(uint64_t end_ns)
 		if (t.flags & 1) {
 			uint64_t sp = (t.regs[CR_RSP] - RED_ZONE) & ~(uint64_t)7;
 			/* A hole is its end: behind the guard lies the next one's, whose untouched pages would all be made for us. */
-			crash_put(CRASH_SEC_STACK, t.tid, sp, (const void *)(uintptr_t)sp, each);
+			crash_put(CRASH_SEC_STACK, t.tid, sp, (const void *)(uintptr_t)sp, crash_stack_end(sp, sp + each) - sp);
 		}
 		if (mono_ns() > end_ns) {
 			crash_file.head.flags |= CRASH_NO_TIME;
