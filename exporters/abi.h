@@ -9,11 +9,11 @@
 
 #define EXPORT_ABI 2
 
-enum export_end { /* why remora_export_main returned */
-	EXPORT_STOPPED,  /* asked to */
-	EXPORT_IDLE,     /* nothing to send and no open connection for a while: start it again when needed */
-	EXPORT_NO_LEASE, /* another process exports */
-	EXPORT_UNFIT,    /* cannot work here (ABI, no destination): do not start it again */
+enum export_end {                  /* why remora_export_main returned */
+	              EXPORT_STOPPED,  /* asked to */
+	              EXPORT_IDLE,     /* nothing to send and no open connection for a while: start it again when needed */
+	              EXPORT_NO_LEASE, /* another process exports */
+	              EXPORT_UNFIT,    /* cannot work here (ABI, no destination): do not start it again */
 };
 
 enum export_request {
@@ -23,7 +23,7 @@ enum export_request {
 	REQUEST_STOP,  /* the same at the process's end: the last of its tree removes the arena's file */
 };
 
-struct export_recent { /* memory of the exporter's that goes into a crash file, should this process crash */
+struct export_recent {         /* memory of the exporter's that goes into a crash file, should this process crash */
 	_Atomic uint64_t at, size; /* size 0: none */
 	_Atomic uint32_t frozen;   /* it crashes: what waits in the arena is to stay there, until a flush is asked for */
 };

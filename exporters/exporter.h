@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 struct span_events;
-struct settings; /* settings.h: the parsed variables */
+struct settings;  /* settings.h: the parsed variables */
 struct resources; /* resource.h: the resource of each process of the tree, cached */
 
 /* Records of one batch, checked. Borrowed: valid during the call that gets it. */
@@ -33,13 +33,13 @@ enum outcome {
 	OUT_REFUSED, /* drop, never again */
 };
 
-#define ANSWER_MAX (64 * 1024)        /* bytes of an answer's body that are kept */
+#define ANSWER_MAX (64 * 1024)         /* bytes of an answer's body that are kept */
 #define ANSWER_LIMIT (4 * 1024 * 1024) /* a longer one is an error (OTLP) */
 
-struct answer { /* of a request; filled by http.c, judged by the kind */
-	int status;             /* HTTP status; 0 = the head did not come: nobody knows what became of the request */
-	const char *error;      /* what went wrong underway; with a status: its body is not whole or too long */
-	const char *body;       /* first ANSWER_MAX bytes */
+struct answer {        /* of a request; filled by http.c, judged by the kind */
+	int status;        /* HTTP status; 0 = the head did not come: nobody knows what became of the request */
+	const char *error; /* what went wrong underway; with a status: its body is not whole or too long */
+	const char *body;  /* first ANSWER_MAX bytes */
 	size_t body_len;
 	const char *content_type;
 	uint64_t retry_after_ns; /* from Retry-After (seconds or date), 0 = none */
@@ -57,14 +57,14 @@ struct verdict {
 
 struct request { /* what a kind makes of a batch; strings owned by the destination or literals, headers too */
 	const char *url;
-	const char *method; /* NULL = POST */
-	bool direct;        /* never through a proxy */
-	const char *const *headers; /* "Name: value", NULL at the end */
+	const char *method;                             /* NULL = POST */
+	bool direct;                                    /* never through a proxy */
+	const char *const *headers;                     /* "Name: value", NULL at the end */
 	const char *ca_file, *client_cert, *client_key; /* PEM files; NULL = default / none */
-	bool gzip;                  /* http.c compresses the body; it sets gzipped when it has */
+	bool gzip;                                      /* http.c compresses the body; it sets gzipped when it has */
 	bool gzipped;
-	uint64_t timeout_ns;        /* of one attempt, 0 = none */
-	struct buf body;            /* the worker frees it after the last try */
+	uint64_t timeout_ns; /* of one attempt, 0 = none */
+	struct buf body;     /* the worker frees it after the last try */
 };
 
 struct exporter_kind {

@@ -23,9 +23,27 @@ static char env_copy[24 * 1024]; /* usual environments fit; a larger one is mapp
 static char *env_at = env_copy, *env_end = env_copy + sizeof env_copy;
 
 static const char *const copied[] = {
-	"OTEL_", "REMORA_", "HONEYCOMB_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=", "XDG_RUNTIME_DIR=", "SSL_CERT_FILE=",
-	"http_proxy=", "https_proxy=", "all_proxy=", "no_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "NO_PROXY=",
-	"NO_COLOR=", "ROLLBAR_", "XDG_STATE_HOME=", "HOME=", "AWS_",
+	"OTEL_",
+	"REMORA_",
+	"HONEYCOMB_",
+	"TRACEPARENT=",
+	"TRACESTATE=",
+	"BAGGAGE=",
+	"XDG_RUNTIME_DIR=",
+	"SSL_CERT_FILE=",
+	"http_proxy=",
+	"https_proxy=",
+	"all_proxy=",
+	"no_proxy=",
+	"HTTP_PROXY=",
+	"HTTPS_PROXY=",
+	"ALL_PROXY=",
+	"NO_PROXY=",
+	"NO_COLOR=",
+	"ROLLBAR_",
+	"XDG_STATE_HOME=",
+	"HOME=",
+	"AWS_",
 };
 
 static bool begins(const char *s, const char *prefix)
@@ -265,8 +283,11 @@ static void read_propagators(void)
 		const char *name;
 		unsigned bit;
 	} known[] = {
-		{"tracecontext", PROP_TRACECONTEXT}, {"baggage", PROP_BAGGAGE}, {"b3", PROP_B3},
-		{"b3multi", PROP_B3MULTI},           {"xray", PROP_XRAY},
+		{"tracecontext", PROP_TRACECONTEXT},
+		{"baggage", PROP_BAGGAGE},
+		{"b3", PROP_B3},
+		{"b3multi", PROP_B3MULTI},
+		{"xray", PROP_XRAY},
 	};
 	const char *s = config_get("OTEL_PROPAGATORS");
 	config.propagators = 0;
@@ -329,7 +350,7 @@ static void read_crash(void)
 	} known[] = {{"QUIT", SIGQUIT}, {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}};
 	static const int always[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 	const char *on = config_get("REMORA_CRASH"), *more = config_get("REMORA_CRASH_SIGNALS"),
-	           *wait = config_get("REMORA_CRASH_WAIT_MS");
+			   *wait = config_get("REMORA_CRASH_WAIT_MS");
 	config.crash_wait_ms = (uint32_t)number(wait, 2500, 60000);
 	config.crash_wait_set = wait != NULL;
 	if (is_off(on))

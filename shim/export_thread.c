@@ -23,9 +23,9 @@
 
 #define STACK (512 * 1024)
 #define SLOTS_AT_START 4096
-#define PARK_NS 500000000u    /* a fork waits so long for us to stand aside */
-#define LATE_NS 1000000000u   /* records may wait so long for a safe place */
-#define RETRY_NS 1000000000u  /* after a thread could not be made */
+#define PARK_NS 500000000u   /* a fork waits so long for us to stand aside */
+#define LATE_NS 1000000000u  /* records may wait so long for a safe place */
+#define RETRY_NS 1000000000u /* after a thread could not be made */
 
 /* glibc before 2.34 has these in libdl, which a program need not load. */
 #pragma weak dladdr
@@ -37,19 +37,22 @@ extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 extern int __cxa_at_quick_exit(void (*f)(void *), void *dso);
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
-enum state { NONE, RUNNING /* from before its creation to its last word */, NEVER };
-enum { OWN_TIME = 1, FORK = 2 /* times the forks under way */ };
+enum state { NONE,
+	         RUNNING /* from before its creation to its last word */,
+	         NEVER };
+enum { OWN_TIME = 1,
+	   FORK = 2 /* times the forks under way */ };
 
 static _Atomic uint32_t state;
 extern _Atomic uint32_t export_thread_state __attribute__((alias("state")));
 static _Atomic int thread_tid; /* the last one's, 0 = never there */
 static _Atomic uint32_t run;
-static _Atomic uint32_t leaves; /* how often it went to wait: 2 = all is loaded and read */
+static _Atomic uint32_t leaves;  /* how often it went to wait: 2 = all is loaded and read */
 static _Atomic uint32_t answers; /* futex: bumped when a request is answered or the thread ends */
 static _Atomic uint32_t request;
 static _Atomic uint64_t deadline_ns;
 static _Atomic uint64_t retry_ns, waiting_ns;
-static uint64_t start_mask; /* of the constructor's thread: whoever has the same one is in no signal handler */
+static uint64_t start_mask;     /* of the constructor's thread: whoever has the same one is in no signal handler */
 static _Atomic uint32_t parked; /* in a forking process: was the fork waited for? */
 static _Atomic bool at_fork;
 static bool own_files; /* it has an fd table of its own */

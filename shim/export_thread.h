@@ -19,7 +19,7 @@ bool export_thread_answered(void);
 /* What of the exporter's memory goes into a crash file; 0: nothing. */
 uint64_t export_thread_recent(uint64_t *size);
 void export_thread_freeze(void); /* from now on that grows no more, until export_thread_ask */
-void export_thread_init(void);    /* constructor: where our files lie */
+void export_thread_init(void);   /* constructor: where our files lie */
 /* Start it if there is something to export and nobody who does. safe, inside the guard. */
 void export_thread_poke(void);
 /* The same from a read or write, for programs that call nothing safe; sure of that by the signal mask. */
@@ -31,12 +31,12 @@ void export_thread_poke_made(void);
  * fd 2: allocators print there, with their locks held.
  */
 void export_thread_poke_text(int fd);
-void export_thread_forked(void);  /* in the child, by process_forked */
+void export_thread_forked(void);       /* in the child, by process_forked */
 void export_thread_parked_child(void); /* in the child of a fork that waited for us: before process_forked */
 /* Send what there is, bounded by REMORA_EXIT_WAIT_MS; at exit it is started for that if nobody else exports. safe. */
 void export_thread_exit(void);
-void export_thread_flush(void);   /* before exec; async-signal-safe */
-void export_thread_last(void);    /* before _exit; async-signal-safe */
+void export_thread_flush(void); /* before exec; async-signal-safe */
+void export_thread_last(void);  /* before _exit; async-signal-safe */
 /* End it and wait until the kernel counts one thread less; it may start again later. safe. */
 void export_thread_end(void);
 void export_thread_never(void);   /* end it, and never start it in this process again. safe */

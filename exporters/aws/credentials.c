@@ -179,7 +179,8 @@ static void answered(void *ctx, const struct answer *a)
 
 static void search(struct credentials *c, enum step from)
 {
-	static bool (*const steps[])(struct credentials *) = {credentials_by_env, credentials_by_web, credentials_by_files, credentials_by_container, credentials_by_imds};
+	static bool (*const steps[])(struct credentials *) = {credentials_by_env, credentials_by_web,
+	                                                      credentials_by_files, credentials_by_container, credentials_by_imds};
 	credentials_region_of_files(c);
 	for (unsigned i = from; i <= STEP_IMDS; i++)
 		if (steps[i](c))
@@ -203,7 +204,8 @@ void credentials_turn(struct credentials *c, uint64_t now)
 	c->anew = false;
 	search(c, STEP_ENV);
 	/* Keys without a region: the instance may know it. */
-	if (c->have && !*c->region && !c->call && c->source != STEP_IMDS_KEYS && !credentials_true(credentials_env(c, "AWS_EC2_METADATA_DISABLED")) && credentials_tell(27))
+	bool nowhere = c->have && !*c->region && !c->call && c->source != STEP_IMDS_KEYS;
+	if (nowhere && !credentials_true(credentials_env(c, "AWS_EC2_METADATA_DISABLED")) && credentials_tell(27))
 		credentials_by_imds(c);
 }
 

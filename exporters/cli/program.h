@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 enum program_kind {
-	PROGRAM_GLIBC,   /* dynamic, an interpreter that is not musl's */
+	PROGRAM_GLIBC, /* dynamic, an interpreter that is not musl's */
 	PROGRAM_MUSL,
 	PROGRAM_STATIC,
 	PROGRAM_FOREIGN, /* another word size or machine */

@@ -10,7 +10,7 @@
 
 #define UNWIND_FRAMES 256
 #define UNWIND_WALK (UNWIND_FRAMES - 8) /* the rest is for tail.c */
-#define UNWIND_FAR 32 /* of them for the outermost ones, where there are more */
+#define UNWIND_FAR 32                   /* of them for the outermost ones, where there are more */
 #define UNWIND_STEPS 8192
 #define UNWIND_SCAN 16 /* candidates of a stack scan */
 

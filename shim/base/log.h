@@ -2,6 +2,10 @@
 #ifndef REMORA_LOG_H
 #define REMORA_LOG_H
 
-enum log_level { LOG_OFF, LOG_ERROR, LOG_WARN /* default */, LOG_INFO, LOG_DEBUG };
+enum log_level { LOG_OFF,
+	             LOG_ERROR,
+	             LOG_WARN /* default */,
+	             LOG_INFO,
+	             LOG_DEBUG };
 
 #endif

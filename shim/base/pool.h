@@ -20,7 +20,10 @@ struct pool {
 	_Atomic uint64_t fresh; /* address >> 6, objects left in the newest chunk above */
 };
 
-#define POOL(object_size, chunk_size, max_bytes) {.size = ((object_size) + 63) & ~63u, .chunk = (chunk_size), .max = (max_bytes)}
+#define POOL(object_size, chunk_size, max_bytes)                                       \
+	{                                                                                  \
+		.size = ((object_size) + 63) & ~63u, .chunk = (chunk_size), .max = (max_bytes) \
+	}
 
 /* The first 8 bytes are overwritten while the object is free, the rest keeps its content. NULL: none left. */
 void *pool_get(struct pool *p);

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-void stderr_init(void); /* constructor: remember which files fd 1 and 2 are */
+void stderr_init(void);   /* constructor: remember which files fd 1 and 2 are */
 bool stderr_same(int fd); /* is it the file that was fd 2? One system call */
 bool stdout_same(int fd);
 /*

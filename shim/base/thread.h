@@ -16,11 +16,11 @@ struct txn_ref { /* a request that may have ended meanwhile: valid while t->seri
 };
 
 struct thread {
-	uint8_t guard;    /* inside remora: hooks pass through. Never set across a real call; for life in our own thread */
-	bool loop;        /* serves several requests at once: attribution by dispatch, not by `current` */
-	bool in_vfork;    /* vfork was called; until getpid() says otherwise this may be the child */
-	uintptr_t stack;  /* a range of addresses that is surely no small signal stack begins here, 0 = not known yet */
-	uint64_t id;      /* process.fork_gen + 1, tid; thread_word() */
+	uint8_t guard;           /* inside remora: hooks pass through. Never set across a real call; for life in our own thread */
+	bool loop;               /* serves several requests at once: attribution by dispatch, not by `current` */
+	bool in_vfork;           /* vfork was called; until getpid() says otherwise this may be the child */
+	uintptr_t stack;         /* a range of addresses that is surely no small signal stack begins here, 0 = not known yet */
+	uint64_t id;             /* process.fork_gen + 1, tid; thread_word() */
 	struct txn_ref current;  /* last request read here */
 	struct txn_ref dispatch; /* loop threads: the request read since the last return of a poll call */
 	/* A connect that failed, until it is told or another address succeeds. */
@@ -31,9 +31,9 @@ struct thread {
 	/* Text of this thread's that is not handed over yet (log/text.c); text_start names the record, 0 = none. */
 	uint64_t text_start;
 	uint32_t text_slot;
-	bool text_whole; /* it ends with a line's end */
-	bool text_gap;   /* bytes were not kept since its last record */
-	uint64_t sigmask;          /* at the last place where the thread was surely in no signal handler */
+	bool text_whole;  /* it ends with a line's end */
+	bool text_gap;    /* bytes were not kept since its last record */
+	uint64_t sigmask; /* at the last place where the thread was surely in no signal handler */
 	bool sigmask_known;
 	uint64_t rng[4];
 	uint32_t rng_gen; /* seeded for process.fork_gen + 1 */

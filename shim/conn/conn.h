@@ -15,41 +15,43 @@
 #include "span/span.h"
 #include <sys/uio.h>
 
-enum role { ROLE_UNKNOWN, ROLE_SERVER, ROLE_CLIENT };
+enum role { ROLE_UNKNOWN,
+	        ROLE_SERVER,
+	        ROLE_CLIENT };
 
 #define PIPELINE_MAX 1024 /* requests in flight on one connection */
 
 struct stream { /* one direction: heads and bodies in turn */
 	struct http1_body body;
 	bool in_body;
-	bool dead;         /* requests: framing broke; what is in flight is still followed */
-	char *head;        /* bytes of a head that is not whole yet; NULL = none */
+	bool dead;  /* requests: framing broke; what is in flight is still followed */
+	char *head; /* bytes of a head that is not whole yet; NULL = none */
 	uint32_t head_n, head_cap;
 	uint64_t first_ns; /* when its first byte passed */
 };
 
 struct conn {
-	void *pool;              /* the free list's, or that of conns that wait for their lock to be freed */
-	_Atomic uint64_t lock;   /* thread_word() of the holder, 0 free; one from before a fork is not held */
-	_Atomic uint32_t refs;   /* fd-table entries */
-	uint32_t serial;         /* of the connection that this memory is now */
+	void *pool;            /* the free list's, or that of conns that wait for their lock to be freed */
+	_Atomic uint64_t lock; /* thread_word() of the holder, 0 free; one from before a fork is not held */
+	_Atomic uint32_t refs; /* fd-table entries */
+	uint32_t serial;       /* of the connection that this memory is now */
 	/* What follows is zeroed when a connection is made. */
 	_Atomic uint32_t poison; /* somebody could not wait: opaque at the next unlock */
 	uint32_t fork_gen;
 	_Atomic uint8_t role;    /* enum role; written under the lock, like the next */
 	_Atomic bool connecting; /* connect is under way, nothing known of it yet */
-	bool peer_closed;  /* end of file was read */
-	bool used;         /* bytes have passed */
-	bool addresses;    /* peer and local are known */
-	bool opaque;       /* nothing for us any more: entries that lead here are replaced as they are used */
-	int write_err;     /* client: errno of a write that failed; the answer may still come */
+	bool peer_closed;        /* end of file was read */
+	bool used;               /* bytes have passed */
+	bool addresses;          /* peer and local are known */
+	bool opaque;             /* nothing for us any more: entries that lead here are replaced as they are used */
+	int write_err;           /* client: errno of a write that failed; the answer may still come */
 	uint32_t n_txns;
 	struct stream req, resp;
 	struct txn *first, *last; /* in flight, oldest first */
 	struct txn *body_of;      /* whose request body is passing; NULL = nobody's that matters */
 	bool aws_body;            /* its first bytes tell more of an AWS call */
 	struct rec_addr peer, local;
-	uint64_t cookie;          /* SO_COOKIE, 0 = not known: no bytes are edited */
+	uint64_t cookie;     /* SO_COOKIE, 0 = not known: no bytes are edited */
 	uint64_t connect_ns; /* CLOCK_REALTIME, when connect was called */
 	struct txn_ref at_connect;
 	/* What the next write has to do first: bytes of an injected header the kernel did not take. */
@@ -82,8 +84,9 @@ static inline struct conn *conn_lock(int fd)
 	uint64_t none = 0, me = thread_self.id;
 	/* Nearly always known and free, of this process, and the same when it is ours. */
 	if (__builtin_expect(!c || me >> 32 != (uint32_t)(process.fork_gen + 1) ||
-	                     !atomic_compare_exchange_strong_explicit(&c->lock, &none, me, memory_order_acquire,
-	                                                              memory_order_relaxed), 0))
+	                         !atomic_compare_exchange_strong_explicit(&c->lock, &none, me, memory_order_acquire,
+	                                                                  memory_order_relaxed),
+	                     0))
 		return conn_lock_slow(fd);
 	if (__builtin_expect(c->fork_gen == process.fork_gen && atomic_load_explicit(e, memory_order_acquire) == (uintptr_t)c, 1))
 		return c;
@@ -104,11 +107,11 @@ void conn_opaque(struct conn *c, enum counter why);
 /* Take an entry out of the table before its fd goes; ends the connection with its last entry. */
 void conn_forget(int fd);
 void conn_forget_word(uintptr_t word);
-void conn_set(int fd, uintptr_t word);  /* forget, then set FD_UNKNOWN or FD_OPAQUE */
-void conn_share(int from, int to);      /* dup */
+void conn_set(int fd, uintptr_t word); /* forget, then set FD_UNKNOWN or FD_OPAQUE */
+void conn_share(int from, int to);     /* dup */
 void conn_addresses(struct conn *c, int fd);
 void conn_addr_set(struct rec_addr *out, const void *sockaddr, uint32_t len);
-uint64_t conn_cookie(int fd);           /* 0 = unknown */
+uint64_t conn_cookie(int fd); /* 0 = unknown */
 
 /* Head buffers: 4 KiB, then 64 KiB. NULL: none left. */
 char *head_buffer(uint32_t want, uint32_t *cap);

@@ -34,7 +34,8 @@ static inline fd_entry *fd_at(int fd)
 static inline uintptr_t fd_peek(int fd)
 {
 	fd_entry *e = fd_at(fd);
-	return e ? atomic_load_explicit(e, memory_order_acquire) : (unsigned)fd < FD_LEAF * FD_LEAVES ? FD_UNKNOWN : FD_OPAQUE;
+	return e ? atomic_load_explicit(e, memory_order_acquire) : (unsigned)fd < FD_LEAF * FD_LEAVES ? FD_UNKNOWN
+	                                                                                              : FD_OPAQUE;
 }
 
 /* Worth looking at? FD_OPAQUE: no. The first branch of every hook on an fd. */

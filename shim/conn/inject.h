@@ -14,17 +14,20 @@
 #define TX_IOV 40 /* pieces of a write that is edited; more are left alone */
 
 struct tx {
-	enum { TX_PLAIN, TX_INSERT, TX_REPLACE, TX_REST } how;
+	enum { TX_PLAIN,
+		   TX_INSERT,
+		   TX_REPLACE,
+		   TX_REST } how;
 	const struct iovec *host; /* the program's own pieces */
 	int host_count;
-	struct msghdr msg;        /* to be sent instead, unless TX_PLAIN */
+	struct msghdr msg; /* to be sent instead, unless TX_PLAIN */
 	struct iovec iov[TX_IOV];
-	char *text;               /* our bytes: a head buffer, or id */
+	char *text; /* our bytes: a head buffer, or id */
 	uint32_t text_n, text_cap;
-	char id[16];              /* TX_REPLACE */
-	size_t at;                /* TX_INSERT, TX_REPLACE: where, counted in the program's bytes */
+	char id[16]; /* TX_REPLACE */
+	size_t at;   /* TX_INSERT, TX_REPLACE: where, counted in the program's bytes */
 	bool has_ctx;
-	const struct conn *conn;  /* when it began: the fd may lead to another one at the end */
+	const struct conn *conn; /* when it began: the fd may lead to another one at the end */
 	uint32_t serial;
 	uint64_t start_ns;
 	struct span_ctx ctx;

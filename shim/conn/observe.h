@@ -16,21 +16,21 @@ void on_tx(int fd, const void *p, ssize_t r, int err);
 void on_txv(int fd, const struct iovec *v, int count, ssize_t r, int err);
 void on_tx_unseen(int fd, ssize_t r, int err); /* sendfile, splice */
 void on_rx_unseen(int fd, ssize_t r, int err);
-void tx_failed(struct conn *c, int err);       /* locked; for inject.c */
-void on_control(const struct msghdr *m);       /* after recvmsg: fds may have come with it */
+void tx_failed(struct conn *c, int err); /* locked; for inject.c */
+void on_control(const struct msghdr *m); /* after recvmsg: fds may have come with it */
 
-bool io_fatal(int err); /* is the connection no more? Pure */
-void on_socket(int fd, int domain, int type);  /* after */
+bool io_fatal(int err);                                           /* is the connection no more? Pure */
+void on_socket(int fd, int domain, int type);                     /* after */
 void on_accept(int fd, const struct sockaddr *peer, socklen_t n); /* after; peer may be NULL */
-void on_listen(int fd);                        /* after */
+void on_listen(int fd);                                           /* after */
 /* Around connect. False: not a stream socket that we follow. */
 bool on_connect(int fd, const struct sockaddr *to, socklen_t n);
 void on_connected(int fd, int r, int err);
-void on_so_error(int fd, int err);             /* after getsockopt(SO_ERROR) */
-void on_shutdown(int fd, int how);             /* after */
-void on_close(int fd);                         /* before */
+void on_so_error(int fd, int err);                  /* after getsockopt(SO_ERROR) */
+void on_shutdown(int fd, int how);                  /* after */
+void on_close(int fd);                              /* before */
 void on_close_range(unsigned first, unsigned last); /* before */
-void on_dup(int from, int to);                 /* after */
+void on_dup(int from, int to);                      /* after */
 /* dup2 onto `to`: taken out before the call, put back if that failed. */
 uintptr_t on_replace(int to);
 void on_replaced(int from, int to, uintptr_t old, bool done);

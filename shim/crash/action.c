@@ -7,9 +7,9 @@
  * frame is and a sum of it, and jumps to the program's handler: same arguments, same frame, same return address, nothing
  * between. When the handler gives up (SIG_DFL and return, raise, abort) the crash is caught with that frame as its cause,
  * if it is still as it was: faulthandler, the JVM and Rust raise anew, and the first fault would be lost. Measured
- * (scripts/bench crash): 20 ns of the 2 us that a null check and its handler take on a VM. What is different: SA_RESETHAND is done by us, at the same moment; a handler
- * without SA_SIGINFO finds a valid siginfo, where the kernel leaves its pointer to garbage; uc_stack names our alternate
- * stack where the program has none.
+ * (scripts/bench crash): 20 ns of the 2 us that a null check and its handler take on a VM. What is different:
+ * SA_RESETHAND is done by us, at the same moment; a handler without SA_SIGINFO finds a valid siginfo, where the kernel
+ * leaves its pointer to garbage; uc_stack names our alternate stack where the program has none.
  *
  * Handlers of other signals are wrapped only with SA_ONSTACK: where the thread has no alternate stack of its own, the
  * kernel uses ours, and the frame is moved to the stack where it belongs.
@@ -30,7 +30,7 @@
 /* What the kernel keeps of the flags. */
 #define FLAGS (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | (int)SA_RESETHAND | 0x800)
 #define KERNELS (SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP))
-#define SYNCHRONOUS                                                                                                    \
+#define SYNCHRONOUS                                                                                                \
 	(SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGILL) | SIG_BIT(SIGFPE) | SIG_BIT(SIGTRAP) | SIG_BIT(SIGSYS) | \
 	 SIG_BIT(SIGABRT))
 
@@ -50,10 +50,11 @@ static _Atomic uint64_t interrupts;
 extern _Atomic uintptr_t crash_fast[65] __attribute__((visibility("hidden")));
 _Atomic uintptr_t crash_fast[65];
 _Static_assert(offsetof(struct crash_self, first.signo) == 8 && offsetof(struct crash_self, first.uc) == 16 &&
-               offsetof(struct crash_self, first.at) == 24 && offsetof(struct crash_self, first.sum) == 32 &&
-               offsetof(struct crash_self, no_room) == 48 && offsetof(struct crash_self, own) == 50 &&
-               offsetof(ucontext_t, uc_stack.ss_sp) == 16 && offsetof(ucontext_t, uc_stack.ss_size) == 32 &&
-               offsetof(ucontext_t, uc_mcontext.gregs) == 40 && REG_RSP == 15 && NGREG == 23, "entry.S knows");
+                   offsetof(struct crash_self, first.at) == 24 && offsetof(struct crash_self, first.sum) == 32 &&
+                   offsetof(struct crash_self, no_room) == 48 && offsetof(struct crash_self, own) == 50 &&
+                   offsetof(ucontext_t, uc_stack.ss_sp) == 16 && offsetof(ucontext_t, uc_stack.ss_size) == 32 &&
+                   offsetof(ucontext_t, uc_mcontext.gregs) == 40 && REG_RSP == 15 && NGREG == 23,
+               "entry.S knows");
 
 struct crash_libc crash_libc;
 struct crash_export crash_export;
@@ -136,7 +137,7 @@ static int install(int sig, uint32_t n, struct sigaction *old)
 		const struct record *new = record(sig, n);
 		struct sigaction k = for_kernel(sig, new);
 		uintptr_t h = atomic_load_explicit(&new->handler, memory_order_relaxed);
-		bool fast = captured(sig) && sig != SIGABRT && own_handler(h) && !(new->flags & (int)SA_RESETHAND);
+		bool fast = captured(sig) && sig != SIGABRT && own_handler(h) && !(new->flags &(int)SA_RESETHAND);
 		atomic_store(&crash_fast[sig], fast ? h : 0);
 		int r = crash_libc.sigaction(sig, &k, old);
 		uint32_t now = atomic_load(&table[sig].now);

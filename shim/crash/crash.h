@@ -29,13 +29,13 @@ struct crash_libc { /* the real ones */
 	const void *r_debug;          /* the dynamic linker's struct r_debug; NULL = not there */
 };
 
-struct crash_export { /* of the exporter's thread in this process */
-	const char *library;       /* path of libremora-export.so: the helper is looked for beside it */
-	int (*tid)(void);          /* 0 = none */
-	void (*ask)(uint64_t end); /* send everything by then (CLOCK_MONOTONIC); returns at once */
-	bool (*done)(void);        /* is that done, or was there nothing to ask? */
+struct crash_export {                   /* of the exporter's thread in this process */
+	const char *library;                /* path of libremora-export.so: the helper is looked for beside it */
+	int (*tid)(void);                   /* 0 = none */
+	void (*ask)(uint64_t end);          /* send everything by then (CLOCK_MONOTONIC); returns at once */
+	bool (*done)(void);                 /* is that done, or was there nothing to ask? */
 	uint64_t (*recent)(uint64_t *size); /* its timeline of this process: address; size 0 = none */
-	void (*freeze)(void);      /* records stay where they are until `ask` */
+	void (*freeze)(void);               /* records stay where they are until `ask` */
 };
 
 /* Constructor, single-threaded: seven sigactions, the main thread's alternate stack. */

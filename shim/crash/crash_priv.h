@@ -30,7 +30,7 @@ static inline void info_set_pid(siginfo_t *i, int pid)
 #undef si_uid
 #undef si_addr
 
-#define SIG_BIT(sig) (UINT64_C(1) << ((sig) - 1))
+#define SIG_BIT(sig) (UINT64_C(1) << ((sig)-1))
 #define ALT_SIZE (64 * 1024)
 
 extern struct crash_libc crash_libc;
@@ -38,7 +38,7 @@ extern struct crash_export crash_export;
 extern uint64_t crash_signals; /* captured ones; 0 = off */
 
 struct crash_alt { /* on top of its stack */
-	char *base; /* lowest usable byte */
+	char *base;    /* lowest usable byte */
 	size_t size;
 	void *(*start)(void *);
 	void *arg;
@@ -51,7 +51,7 @@ struct crash_first { /* a fault that a handler of the program's got: should it g
 	uint64_t sum[2]; /* of both: entry.S too writes all this */
 };
 
-struct crash_self { /* of each thread */
+struct crash_self {        /* of each thread */
 	struct crash_alt *alt; /* NULL = none of ours */
 	struct crash_first first;
 	/* Four bytes of flags: while any is set, entry.S leaves all to crash_enter. */
@@ -95,7 +95,7 @@ void crash_own_end(void); /* does not come back where our own thread was capture
 
 /* save.c: the file */
 struct crash_cause {
-	int sig, end_sig;     /* what is told; what the process dies of */
+	int sig, end_sig; /* what is told; what the process dies of */
 	const siginfo_t *info;
 	const greg_t *regs;
 	bool on_alt, forked, vforked;
@@ -131,7 +131,7 @@ bool crash_place_nameless(bool limited); /* limited: no file of any kind may gro
 size_t crash_place_write(const void *p, size_t n, uint64_t at);
 bool crash_place_move(void); /* the file system is full: elsewhere with what is written */
 void crash_place_raise_nofile(void);
-void crash_place_end(void); /* all is done */
+void crash_place_end(void);                /* all is done */
 void crash_lost(int sig, const char *why); /* counted and said */
 /* The id of the ELF file whose beginning is mapped at lo; false: it has none. */
 bool crash_build_id(uint64_t lo, uint64_t hi, struct crash_build_id *out);
@@ -155,9 +155,9 @@ size_t crash_linkmap(char *out, size_t cap);
 
 /* filter.c */
 enum crash_calls { /* for what */
-	CALLS_CAPTURE = 1,
-	CALLS_HELPER = 2, /* to start it */
-	CALLS_PLACE = 4,  /* a record that is no file; a last word */
+	               CALLS_CAPTURE = 1,
+	               CALLS_HELPER = 2, /* to start it */
+	               CALLS_PLACE = 4,  /* a record that is no file; a last word */
 };
 extern uint32_t crash_calls; /* that no filter of the program's answers with death */
 

@@ -27,32 +27,66 @@ static const struct {
 	int nr;
 	uint64_t args[3];
 } calls[] = {
-	{CALLS_CAPTURE, SYS_getpid, {0}}, {CALLS_CAPTURE, SYS_gettid, {0}}, {CALLS_CAPTURE, SYS_getppid, {0}},
-	{CALLS_CAPTURE, SYS_getuid, {0}}, {CALLS_CAPTURE, SYS_geteuid, {0}}, {CALLS_CAPTURE, SYS_rt_sigaction, {SIGSEGV}},
-	{CALLS_CAPTURE, SYS_rt_sigprocmask, {0}}, {CALLS_CAPTURE, SYS_rt_sigreturn, {0}},
-	{CALLS_CAPTURE, SYS_rt_tgsigqueueinfo, {0}}, {CALLS_CAPTURE, SYS_sigaltstack, {0}},
+	{CALLS_CAPTURE, SYS_getpid, {0}},
+	{CALLS_CAPTURE, SYS_gettid, {0}},
+	{CALLS_CAPTURE, SYS_getppid, {0}},
+	{CALLS_CAPTURE, SYS_getuid, {0}},
+	{CALLS_CAPTURE, SYS_geteuid, {0}},
+	{CALLS_CAPTURE, SYS_rt_sigaction, {SIGSEGV}},
+	{CALLS_CAPTURE, SYS_rt_sigprocmask, {0}},
+	{CALLS_CAPTURE, SYS_rt_sigreturn, {0}},
+	{CALLS_CAPTURE, SYS_rt_tgsigqueueinfo, {0}},
+	{CALLS_CAPTURE, SYS_sigaltstack, {0}},
 	{CALLS_CAPTURE, SYS_openat, {(uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC}},
-	{CALLS_CAPTURE, SYS_openat, {(uint64_t)AT_FDCWD, 0, O_RDWR | O_CREAT | O_EXCL}}, {CALLS_CAPTURE, SYS_close, {0}},
-	{CALLS_CAPTURE, SYS_read, {0}}, {CALLS_CAPTURE, SYS_pwrite64, {0}}, {CALLS_CAPTURE, SYS_ftruncate, {0}},
-	{CALLS_CAPTURE, SYS_getdents64, {0}}, {CALLS_CAPTURE, SYS_newfstatat, {0}}, {CALLS_CAPTURE, SYS_fstat, {0}},
-	{CALLS_CAPTURE, SYS_fstatfs, {0}}, {CALLS_CAPTURE, SYS_statfs, {0}}, {CALLS_CAPTURE, SYS_mkdirat, {0}},
-	{CALLS_CAPTURE, SYS_readlinkat, {0}}, {CALLS_CAPTURE, SYS_getcwd, {0}}, {CALLS_CAPTURE, SYS_getrandom, {0}},
-	{CALLS_CAPTURE, SYS_clock_gettime, {0}}, {CALLS_CAPTURE, SYS_prctl, {PR_GET_NAME}},
-	{CALLS_CAPTURE, SYS_prctl, {PR_GET_DUMPABLE}}, {CALLS_CAPTURE, SYS_prlimit64, {0}},
-	{CALLS_CAPTURE, SYS_fcntl, {3, F_DUPFD_CLOEXEC}}, {CALLS_CAPTURE, SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE}},
-	{CALLS_CAPTURE, SYS_munmap, {0}}, {CALLS_CAPTURE, SYS_mprotect, {0, 4096, PROT_READ | PROT_WRITE}},
-	{CALLS_CAPTURE, SYS_madvise, {0}}, {CALLS_CAPTURE, SYS_futex, {0}}, {CALLS_CAPTURE, SYS_nanosleep, {0}},
+	{CALLS_CAPTURE, SYS_openat, {(uint64_t)AT_FDCWD, 0, O_RDWR | O_CREAT | O_EXCL}},
+	{CALLS_CAPTURE, SYS_close, {0}},
+	{CALLS_CAPTURE, SYS_read, {0}},
+	{CALLS_CAPTURE, SYS_pwrite64, {0}},
+	{CALLS_CAPTURE, SYS_ftruncate, {0}},
+	{CALLS_CAPTURE, SYS_getdents64, {0}},
+	{CALLS_CAPTURE, SYS_newfstatat, {0}},
+	{CALLS_CAPTURE, SYS_fstat, {0}},
+	{CALLS_CAPTURE, SYS_fstatfs, {0}},
+	{CALLS_CAPTURE, SYS_statfs, {0}},
+	{CALLS_CAPTURE, SYS_mkdirat, {0}},
+	{CALLS_CAPTURE, SYS_readlinkat, {0}},
+	{CALLS_CAPTURE, SYS_getcwd, {0}},
+	{CALLS_CAPTURE, SYS_getrandom, {0}},
+	{CALLS_CAPTURE, SYS_clock_gettime, {0}},
+	{CALLS_CAPTURE, SYS_prctl, {PR_GET_NAME}},
+	{CALLS_CAPTURE, SYS_prctl, {PR_GET_DUMPABLE}},
+	{CALLS_CAPTURE, SYS_prlimit64, {0}},
+	{CALLS_CAPTURE, SYS_fcntl, {3, F_DUPFD_CLOEXEC}},
+	{CALLS_CAPTURE, SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE}},
+	{CALLS_CAPTURE, SYS_munmap, {0}},
+	{CALLS_CAPTURE, SYS_mprotect, {0, 4096, PROT_READ | PROT_WRITE}},
+	{CALLS_CAPTURE, SYS_madvise, {0}},
+	{CALLS_CAPTURE, SYS_futex, {0}},
+	{CALLS_CAPTURE, SYS_nanosleep, {0}},
 	{CALLS_CAPTURE, SYS_unshare, {CLONE_FILES}},
 
-	{CALLS_HELPER, SYS_faccessat, {0}}, {CALLS_HELPER, SYS_clone, {CLONE_VM | CLONE_VFORK}}, {CALLS_HELPER, SYS_wait4, {0}},
-	{CALLS_HELPER, SYS_setsid, {0}}, {CALLS_HELPER, SYS_close_range, {0}}, {CALLS_HELPER, SYS_dup3, {0}},
-	{CALLS_HELPER, SYS_fcntl, {3, F_SETFD}}, {CALLS_HELPER, SYS_execve, {0}}, {CALLS_HELPER, SYS_exit_group, {0}},
-	{CALLS_HELPER, SYS_pidfd_open, {0}}, {CALLS_HELPER, SYS_ppoll, {0}}, {CALLS_HELPER, SYS_kill, {0}},
-	{CALLS_HELPER, SYS_rt_sigtimedwait, {0}}, {CALLS_HELPER, SYS_socketpair, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC}},
+	{CALLS_HELPER, SYS_faccessat, {0}},
+	{CALLS_HELPER, SYS_clone, {CLONE_VM | CLONE_VFORK}},
+	{CALLS_HELPER, SYS_wait4, {0}},
+	{CALLS_HELPER, SYS_setsid, {0}},
+	{CALLS_HELPER, SYS_close_range, {0}},
+	{CALLS_HELPER, SYS_dup3, {0}},
+	{CALLS_HELPER, SYS_fcntl, {3, F_SETFD}},
+	{CALLS_HELPER, SYS_execve, {0}},
+	{CALLS_HELPER, SYS_exit_group, {0}},
+	{CALLS_HELPER, SYS_pidfd_open, {0}},
+	{CALLS_HELPER, SYS_ppoll, {0}},
+	{CALLS_HELPER, SYS_kill, {0}},
+	{CALLS_HELPER, SYS_rt_sigtimedwait, {0}},
+	{CALLS_HELPER, SYS_socketpair, {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC}},
 	{CALLS_HELPER, SYS_sendto, {0}},
 
-	{CALLS_PLACE, SYS_memfd_create, {0}}, {CALLS_PLACE, SYS_pread64, {0}}, {CALLS_PLACE, SYS_unlinkat, {0}},
-	{CALLS_PLACE, SYS_ppoll, {0}}, {CALLS_PLACE, SYS_ioctl, {2, TCGETS}}, {CALLS_PLACE, SYS_write, {2}},
+	{CALLS_PLACE, SYS_memfd_create, {0}},
+	{CALLS_PLACE, SYS_pread64, {0}},
+	{CALLS_PLACE, SYS_unlinkat, {0}},
+	{CALLS_PLACE, SYS_ppoll, {0}},
+	{CALLS_PLACE, SYS_ioctl, {2, TCGETS}},
+	{CALLS_PLACE, SYS_write, {2}},
 	{CALLS_PLACE, SYS_pselect6, {3}},
 };
 
@@ -92,17 +126,38 @@ static uint32_t run(const struct sock_filter *f, unsigned n, const struct seccom
 			break;
 		case BPF_ALU:
 			switch (BPF_OP(f[pc].code)) {
-			case BPF_ADD: a += v; break;
-			case BPF_SUB: a -= v; break;
-			case BPF_MUL: a *= v; break;
-			case BPF_DIV: a = v ? a / v : 0; break;
-			case BPF_OR: a |= v; break;
-			case BPF_AND: a &= v; break;
-			case BPF_XOR: a ^= v; break;
-			case BPF_LSH: a = v < 32 ? a << v : 0; break;
-			case BPF_RSH: a = v < 32 ? a >> v : 0; break;
-			case BPF_NEG: a = -a; break;
-			default: return SECCOMP_RET_KILL_PROCESS;
+			case BPF_ADD:
+				a += v;
+				break;
+			case BPF_SUB:
+				a -= v;
+				break;
+			case BPF_MUL:
+				a *= v;
+				break;
+			case BPF_DIV:
+				a = v ? a / v : 0;
+				break;
+			case BPF_OR:
+				a |= v;
+				break;
+			case BPF_AND:
+				a &= v;
+				break;
+			case BPF_XOR:
+				a ^= v;
+				break;
+			case BPF_LSH:
+				a = v < 32 ? a << v : 0;
+				break;
+			case BPF_RSH:
+				a = v < 32 ? a >> v : 0;
+				break;
+			case BPF_NEG:
+				a = -a;
+				break;
+			default:
+				return SECCOMP_RET_KILL_PROCESS;
 			}
 			break;
 		case BPF_JMP:
@@ -110,11 +165,20 @@ static uint32_t run(const struct sock_filter *f, unsigned n, const struct seccom
 			case BPF_JA:
 				pc += k < n ? k : n;
 				continue;
-			case BPF_JEQ: yes = a == v; break;
-			case BPF_JGT: yes = a > v; break;
-			case BPF_JGE: yes = a >= v; break;
-			case BPF_JSET: yes = (a & v) != 0; break;
-			default: return SECCOMP_RET_KILL_PROCESS;
+			case BPF_JEQ:
+				yes = a == v;
+				break;
+			case BPF_JGT:
+				yes = a > v;
+				break;
+			case BPF_JGE:
+				yes = a >= v;
+				break;
+			case BPF_JSET:
+				yes = (a & v) != 0;
+				break;
+			default:
+				return SECCOMP_RET_KILL_PROCESS;
 			}
 			pc += yes ? f[pc].jt : f[pc].jf;
 			break;

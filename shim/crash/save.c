@@ -212,7 +212,7 @@ static void random_bytes(uint8_t *p, size_t n)
 void crash_regs(uint64_t out[CR_REGS], const greg_t *g)
 {
 	static const uint8_t from[CR_REGS] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI, REG_RBP,
-	                                      REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13,
+	                                      REG_RSP, REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13,
 	                                      REG_R14, REG_R15, REG_RIP, REG_EFL};
 	for (int i = 0; i < CR_REGS; i++)
 		out[i] = (uint64_t)g[from[i]];

@@ -47,11 +47,11 @@ static handler sysv(int sig, handler h)
 	return set(sig, h, (int)SA_RESETHAND | SA_NODEFER | SA_INTERRUPT, false);
 }
 
-#define SIGNAL(name, how)                                        \
-	EXPORT handler name(int sig, handler h);                     \
-	EXPORT handler name(int sig, handler h)                      \
-	{                                                            \
-		return crash_on() ? how(sig, h) : REAL(name)(sig, h);    \
+#define SIGNAL(name, how)                                     \
+	EXPORT handler name(int sig, handler h);                  \
+	EXPORT handler name(int sig, handler h)                   \
+	{                                                         \
+		return crash_on() ? how(sig, h) : REAL(name)(sig, h); \
 	}
 #pragma GCC diagnostic ignored "-Wredundant-decls"
 SIGNAL(signal, bsd)

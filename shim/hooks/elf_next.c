@@ -30,7 +30,7 @@ static const void *address(const struct dl_phdr_info *o, uintptr_t v)
 	return (const void *)(v < o->dlpi_addr ? v + o->dlpi_addr : v);
 }
 
-static void *look(const struct dl_phdr_info *o, const ElfW(Dyn) *d, const struct search *s)
+static void *look(const struct dl_phdr_info *o, const ElfW(Dyn) * d, const struct search *s)
 {
 	const ElfW(Sym) *symbols = NULL;
 	const char *strings = NULL;

@@ -19,9 +19,11 @@ static inline bool guard_room(struct thread *t)
 {
 	uintptr_t sp; /* not __builtin_frame_address: every hook would keep a frame pointer for it */
 #ifdef __x86_64__
-	__asm__ volatile("mov %%rsp, %0" : "=r"(sp));
+	__asm__ volatile("mov %%rsp, %0"
+	                 : "=r"(sp));
 #else
-	__asm__ volatile("mov %0, sp" : "=r"(sp));
+	__asm__ volatile("mov %0, sp"
+	                 : "=r"(sp));
 #endif
 	return __builtin_expect(sp - t->stack < STACK_RANGE, 1) || guard_stack(t, sp);
 }

@@ -10,36 +10,36 @@
 #include "hooks/real.h"
 
 #define EXPORT __attribute__((visibility("default")))
-#define OBSERVE(call)                           \
-	do {                                        \
-		int err = errno;                        \
-		struct thread *self_ = &thread_self;    \
-		if (enter(self_)) {                     \
-			call;                               \
-			leave(self_);                       \
-		}                                       \
-		errno = err;                            \
+#define OBSERVE(call)                        \
+	do {                                     \
+		int err = errno;                     \
+		struct thread *self_ = &thread_self; \
+		if (enter(self_)) {                  \
+			call;                            \
+			leave(self_);                    \
+		}                                    \
+		errno = err;                         \
 	} while (0)
 
 /* The same for bytes on an fd: what cannot be seen (no room on a signal stack) must not be followed any further. */
-#define OBSERVE_BYTES(word, fd, call)                               \
-	do {                                                            \
-		int err = errno;                                            \
-		struct thread *self_ = &thread_self;                        \
+#define OBSERVE_BYTES(word, fd, call)                                \
+	do {                                                             \
+		int err = errno;                                             \
+		struct thread *self_ = &thread_self;                         \
 		if ((!fd_conn(word) || guard_room(self_)) && enter(self_)) { \
-			call;                                                   \
-			leave(self_);                                           \
-		} else {                                                    \
-			unseen_bytes(fd, self_);                                \
-		}                                                           \
-		errno = err;                                                \
+			call;                                                    \
+			leave(self_);                                            \
+		} else {                                                     \
+			unseen_bytes(fd, self_);                                 \
+		}                                                            \
+		errno = err;                                                 \
 	} while (0)
 
 /* A call that failed: EAGAIN and its like, the usual ones, say nothing of the connection. */
-#define OBSERVE_FAILURE(fd, call)                                                       \
-	do {                                                                                \
-		if (io_fatal(errno) && fd_conn(fd_peek(fd)) && guard_room(&thread_self))        \
-			OBSERVE(call);                                                              \
+#define OBSERVE_FAILURE(fd, call)                                                \
+	do {                                                                         \
+		if (io_fatal(errno) && fd_conn(fd_peek(fd)) && guard_room(&thread_self)) \
+			OBSERVE(call);                                                       \
 	} while (0)
 
 #define SOCKADDR_OF(arg) ((arg).__sockaddr__)
@@ -64,7 +64,7 @@ static inline uintptr_t unmoved(int fd, struct stamp before)
 {
 	uintptr_t word = watched_word(fd);
 	bool same = before.word == FD_UNKNOWN || (word == before.word && (!fd_conn(word) ||
-	            __atomic_load_n(&fd_conn(word)->serial, __ATOMIC_RELAXED) == before.serial));
+	                                                                  __atomic_load_n(&fd_conn(word)->serial, __ATOMIC_RELAXED) == before.serial));
 	return same ? word : FD_OPAQUE;
 }
 
@@ -184,109 +184,109 @@ static inline void polling(void)
 /* ---- the hooks ---- */
 
 /* After a failure the arguments prove nothing: a bad pointer is what may have failed. */
-#define RX(ret, name, params, args, fd, observer)         \
-	EXPORT ret name params;                               \
-	EXPORT ret name params                                \
-	{                                                     \
-		struct stamp s_ = stamp(fd);                      \
-		if (__builtin_expect(s_.word == FD_OPAQUE, 1))    \
-			return REAL(name) args;                       \
-		ret r = REAL(name) args;                          \
-		uintptr_t word_ = unmoved(fd, s_);                \
-		if (__builtin_expect(word_ == FD_OPAQUE, 0))      \
-			return r;                                     \
-		if (r >= 0)                                       \
+#define RX(ret, name, params, args, fd, observer)                          \
+	EXPORT ret name params;                                                \
+	EXPORT ret name params                                                 \
+	{                                                                      \
+		struct stamp s_ = stamp(fd);                                       \
+		if (__builtin_expect(s_.word == FD_OPAQUE, 1))                     \
+			return REAL(name) args;                                        \
+		ret r = REAL(name) args;                                           \
+		uintptr_t word_ = unmoved(fd, s_);                                 \
+		if (__builtin_expect(word_ == FD_OPAQUE, 0))                       \
+			return r;                                                      \
+		if (r >= 0)                                                        \
 			OBSERVE_BYTES(word_, fd, observer; export_thread_poke_late()); \
-		else                                              \
-			OBSERVE_FAILURE(fd, on_rx(fd, NULL, 0, -1, err, 0)); \
-		return r;                                         \
+		else                                                               \
+			OBSERVE_FAILURE(fd, on_rx(fd, NULL, 0, -1, err, 0));           \
+		return r;                                                          \
 	}
 
-#define OUT(ret, name, params, args, fd, observer)        \
-	EXPORT ret name params;                               \
-	EXPORT ret name params                                \
-	{                                                     \
-		ret r = REAL(name) args;                          \
-		uintptr_t word_ = watched_word(fd);               \
-		if (__builtin_expect(word_ != FD_OPAQUE, 0)) {    \
-			if (r >= 0)                                   \
-				OBSERVE_BYTES(word_, fd, observer);       \
-			else                                          \
+#define OUT(ret, name, params, args, fd, observer)             \
+	EXPORT ret name params;                                    \
+	EXPORT ret name params                                     \
+	{                                                          \
+		ret r = REAL(name) args;                               \
+		uintptr_t word_ = watched_word(fd);                    \
+		if (__builtin_expect(word_ != FD_OPAQUE, 0)) {         \
+			if (r >= 0)                                        \
+				OBSERVE_BYTES(word_, fd, observer);            \
+			else                                               \
 				OBSERVE_FAILURE(fd, on_tx(fd, NULL, -1, err)); \
-		}                                                 \
-		return r;                                         \
+		}                                                      \
+		return r;                                              \
 	}
 
 /* The client's half is a function of its own: its frame is too large for a call that has no use for it. */
-#define TX(ret, name, params, args, fd, valid, pieces, count, original, flags_, observer)   \
-	static __attribute__((noinline)) ret client_##name params                               \
-	{                                                                                       \
-		struct tx t;                                                                        \
-		bool edit = false, begun = false;                                                   \
-		struct iovec one_ = {0};                                                            \
-		(void)one_;                                                                         \
+#define TX(ret, name, params, args, fd, valid, pieces, count, original, flags_, observer)              \
+	static __attribute__((noinline)) ret client_##name params                                          \
+	{                                                                                                  \
+		struct tx t;                                                                                   \
+		bool edit = false, begun = false;                                                              \
+		struct iovec one_ = {0};                                                                       \
+		(void)one_;                                                                                    \
 		OBSERVE(begun = valid; edit = begun && inject_begin(&t, fd, pieces, count, original, flags_)); \
-		ret r = edit ? REAL(sendmsg)(fd, &t.msg, flags_) : REAL(name) args;                 \
-		int err_ = errno;                                                                   \
-		if (begun)                                                                          \
-			OBSERVE(r = inject_end(&t, fd, r, &err_, flags_));                              \
-		errno = err_;                                                                       \
-		return r;                                                                           \
-	}                                                                                       \
-	EXPORT ret name params;                                                                 \
-	EXPORT ret name params                                                                  \
-	{                                                                                       \
-		uintptr_t word_ = watched_word(fd);                                                 \
-		if (__builtin_expect(word_ == FD_OPAQUE, 1))                                        \
-			return REAL(name) args;                                                         \
-		if (client(word_, fd))                                                              \
-			return client_##name args;                                                      \
-		ret r = REAL(name) args;                                                            \
-		if (r >= 0)                                                                         \
-			OBSERVE_BYTES(word_, fd, observer);                                             \
-		else                                                                                \
-			OBSERVE_FAILURE(fd, on_tx(fd, NULL, -1, err));                                  \
-		return r;                                                                           \
+		ret r = edit ? REAL(sendmsg)(fd, &t.msg, flags_) : REAL(name) args;                            \
+		int err_ = errno;                                                                              \
+		if (begun)                                                                                     \
+			OBSERVE(r = inject_end(&t, fd, r, &err_, flags_));                                         \
+		errno = err_;                                                                                  \
+		return r;                                                                                      \
+	}                                                                                                  \
+	EXPORT ret name params;                                                                            \
+	EXPORT ret name params                                                                             \
+	{                                                                                                  \
+		uintptr_t word_ = watched_word(fd);                                                            \
+		if (__builtin_expect(word_ == FD_OPAQUE, 1))                                                   \
+			return REAL(name) args;                                                                    \
+		if (client(word_, fd))                                                                         \
+			return client_##name args;                                                                 \
+		ret r = REAL(name) args;                                                                       \
+		if (r >= 0)                                                                                    \
+			OBSERVE_BYTES(word_, fd, observer);                                                        \
+		else                                                                                           \
+			OBSERVE_FAILURE(fd, on_tx(fd, NULL, -1, err));                                             \
+		return r;                                                                                      \
 	}
 
-#define AFTER(ret, name, params, args, observer)                                            \
-	EXPORT ret name params;                                                                 \
-	EXPORT ret name params                                                                  \
-	{                                                                                       \
-		ret r = REAL(name) args;                                                            \
-		if (r >= 0 && atomic_load_explicit(&process.active, memory_order_relaxed))          \
-			OBSERVE(observer);                                                              \
-		return r;                                                                           \
+#define AFTER(ret, name, params, args, observer)                                   \
+	EXPORT ret name params;                                                        \
+	EXPORT ret name params                                                         \
+	{                                                                              \
+		ret r = REAL(name) args;                                                   \
+		if (r >= 0 && atomic_load_explicit(&process.active, memory_order_relaxed)) \
+			OBSERVE(observer);                                                     \
+		return r;                                                                  \
 	}
 
-#define CLOSE(ret, name, params, args, observer)                                            \
-	EXPORT ret name params;                                                                 \
-	EXPORT ret name params                                                                  \
-	{                                                                                       \
-		if (atomic_load_explicit(&process.active, memory_order_relaxed))                    \
-			observer;                                                                       \
-		return REAL(name) args;                                                             \
+#define CLOSE(ret, name, params, args, observer)                         \
+	EXPORT ret name params;                                              \
+	EXPORT ret name params                                               \
+	{                                                                    \
+		if (atomic_load_explicit(&process.active, memory_order_relaxed)) \
+			observer;                                                    \
+		return REAL(name) args;                                          \
 	}
 
-#define POLL(ret, name, params, args)                                                       \
-	EXPORT ret name params;                                                                 \
-	EXPORT ret name params                                                                  \
-	{                                                                                       \
-		polling();                                                                          \
-		ret r = REAL(name) args;                                                            \
-		if (__builtin_expect(thread_self.loop, 0))                                          \
-			span_polled();                                                                  \
-		return r;                                                                           \
+#define POLL(ret, name, params, args)              \
+	EXPORT ret name params;                        \
+	EXPORT ret name params                         \
+	{                                              \
+		polling();                                 \
+		ret r = REAL(name) args;                   \
+		if (__builtin_expect(thread_self.loop, 0)) \
+			span_polled();                         \
+		return r;                                  \
 	}
 
 /* Programs that only write and sleep. */
-#define PAUSE(ret, name, params, args)                                                      \
-	EXPORT ret name params;                                                                 \
-	EXPORT ret name params                                                                  \
-	{                                                                                       \
+#define PAUSE(ret, name, params, args)                                                                           \
+	EXPORT ret name params;                                                                                      \
+	EXPORT ret name params                                                                                       \
+	{                                                                                                            \
 		if (__builtin_expect(config.text_fds, 0) && atomic_load_explicit(&process.active, memory_order_relaxed)) \
-			OBSERVE(export_thread_poke_text(1));                                            \
-		return REAL(name) args;                                                             \
+			OBSERVE(export_thread_poke_text(1));                                                                 \
+		return REAL(name) args;                                                                                  \
 	}
 
 #define SPECIAL(...)

@@ -49,14 +49,14 @@ enum real_index {
 	REAL_COUNT,
 };
 
-#define RX(ret, name, params, ...) typedef ret (*real_##name##_t) params;
-#define OUT(ret, name, params, ...) typedef ret (*real_##name##_t) params;
-#define TX(ret, name, params, ...) typedef ret (*real_##name##_t) params;
-#define AFTER(ret, name, params, ...) typedef ret (*real_##name##_t) params;
-#define CLOSE(ret, name, params, ...) typedef ret (*real_##name##_t) params;
-#define POLL(ret, name, params, ...) typedef ret (*real_##name##_t) params;
-#define PAUSE(ret, name, params, ...) typedef ret (*real_##name##_t) params;
-#define SPECIAL(ret, name, params, ...) typedef ret (*real_##name##_t) params;
+#define RX(ret, name, params, ...) typedef ret(*real_##name##_t) params;
+#define OUT(ret, name, params, ...) typedef ret(*real_##name##_t) params;
+#define TX(ret, name, params, ...) typedef ret(*real_##name##_t) params;
+#define AFTER(ret, name, params, ...) typedef ret(*real_##name##_t) params;
+#define CLOSE(ret, name, params, ...) typedef ret(*real_##name##_t) params;
+#define POLL(ret, name, params, ...) typedef ret(*real_##name##_t) params;
+#define PAUSE(ret, name, params, ...) typedef ret(*real_##name##_t) params;
+#define SPECIAL(ret, name, params, ...) typedef ret(*real_##name##_t) params;
 #include "hooks/hooks.def"
 #undef RX
 #undef OUT
@@ -74,8 +74,8 @@ void *real_lookup(enum real_index i);
 void real_resolve_all(void);
 void *real_find(const char *name); /* any function of the libraries behind us; NULL: not there */
 
-#define REAL(name)                                                                                       \
-	((real_##name##_t)(__builtin_expect(real_table[REAL_##name] != NULL, 1) ? real_table[REAL_##name]   \
+#define REAL(name)                                                                                    \
+	((real_##name##_t)(__builtin_expect(real_table[REAL_##name] != NULL, 1) ? real_table[REAL_##name] \
 	                                                                        : real_lookup(REAL_##name)))
 
 #endif

@@ -256,12 +256,12 @@ EXPORT int chroot(const char *path)
 }
 
 /* Keys that only the present user can read. */
-#define SET_ID(name, params, args)                        \
-	EXPORT int name params                                \
-	{                                                     \
-		if (config.private_files)                         \
-			INSIDE(export_thread_prepare());              \
-		return REAL(name) args;                           \
+#define SET_ID(name, params, args)           \
+	EXPORT int name params                   \
+	{                                        \
+		if (config.private_files)            \
+			INSIDE(export_thread_prepare()); \
+		return REAL(name) args;              \
 	}
 SET_ID(setuid, (uid_t id), (id))
 SET_ID(setgid, (gid_t id), (id))
@@ -275,7 +275,8 @@ SET_ID(setresgid, (gid_t r, gid_t e, gid_t s), (r, e, s))
 EXPORT void _exit(int status)
 {
 	INSIDE(export_thread_last());
-	REAL(_exit)(status);
+	REAL(_exit)
+	(status);
 	for (;;)
 		sys3(SYS_exit_group, status, 0, 0);
 }
@@ -283,7 +284,8 @@ EXPORT void _exit(int status)
 EXPORT void _Exit(int status)
 {
 	INSIDE(export_thread_last());
-	REAL(_Exit)(status);
+	REAL(_Exit)
+	(status);
 	for (;;)
 		sys3(SYS_exit_group, status, 0, 0);
 }
@@ -331,13 +333,13 @@ static void put_context(char *const envp[], size_t n, char *text, char **out)
 }
 
 /* `env` becomes the environment to use. The memory must live until the call: the caller's frame. */
-#define WITH_CONTEXT(env)                                       \
-	char text_[TP_SIZE];                                        \
-	size_t n_ = (env) ? env_count(env) : 0;                     \
-	if (child_context(env, n_, text_)) {                        \
-		char **out_ = alloca((n_ + 2) * sizeof(char *));        \
-		put_context(env, n_, text_, out_);                      \
-		env = out_;                                             \
+#define WITH_CONTEXT(env)                                \
+	char text_[TP_SIZE];                                 \
+	size_t n_ = (env) ? env_count(env) : 0;              \
+	if (child_context(env, n_, text_)) {                 \
+		char **out_ = alloca((n_ + 2) * sizeof(char *)); \
+		put_context(env, n_, text_, out_);               \
+		env = out_;                                      \
 	}
 
 static void before_exec(void)
@@ -376,16 +378,16 @@ EXPORT int execvp(const char *file, char *const argv[])
 }
 
 /* The list of arguments as an array on the stack; glibc does the same. */
-#define ARGUMENTS(ap, first)                                    \
-	size_t argc_ = 1;                                           \
-	va_start(ap, first);                                        \
-	while (va_arg(ap, const char *))                            \
-		argc_++;                                                \
-	va_end(ap);                                                 \
-	char **argv = alloca((argc_ + 1) * sizeof(char *));         \
-	argv[0] = (char *)(uintptr_t)(first);                       \
-	va_start(ap, first);                                        \
-	for (size_t i_ = 1; i_ <= argc_; i_++)                      \
+#define ARGUMENTS(ap, first)                            \
+	size_t argc_ = 1;                                   \
+	va_start(ap, first);                                \
+	while (va_arg(ap, const char *))                    \
+		argc_++;                                        \
+	va_end(ap);                                         \
+	char **argv = alloca((argc_ + 1) * sizeof(char *)); \
+	argv[0] = (char *)(uintptr_t)(first);               \
+	va_start(ap, first);                                \
+	for (size_t i_ = 1; i_ <= argc_; i_++)              \
 		argv[i_] = va_arg(ap, char *);
 
 EXPORT int execl(const char *path, const char *arg, ...)

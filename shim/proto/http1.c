@@ -31,9 +31,15 @@ static unsigned method_code(const char *p, size_t n)
 		char name[8];
 		uint8_t n, code;
 	} known[] = {
-		{"GET", 3, HTTP1_GET},         {"POST", 4, HTTP1_POST},       {"HEAD", 4, HTTP1_HEAD},
-		{"PUT", 3, HTTP1_PUT},         {"DELETE", 6, HTTP1_DELETE},   {"OPTIONS", 7, HTTP1_OPTIONS},
-		{"PATCH", 5, HTTP1_PATCH},     {"CONNECT", 7, HTTP1_CONNECT}, {"TRACE", 5, HTTP1_TRACE},
+		{"GET", 3, HTTP1_GET},
+		{"POST", 4, HTTP1_POST},
+		{"HEAD", 4, HTTP1_HEAD},
+		{"PUT", 3, HTTP1_PUT},
+		{"DELETE", 6, HTTP1_DELETE},
+		{"OPTIONS", 7, HTTP1_OPTIONS},
+		{"PATCH", 5, HTTP1_PATCH},
+		{"CONNECT", 7, HTTP1_CONNECT},
+		{"TRACE", 5, HTTP1_TRACE},
 	};
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (n == known[i].n && memcmp(p, known[i].name, n) == 0)
@@ -209,7 +215,7 @@ static inline __attribute__((always_inline)) int response_shortcut(struct http1_
 }
 
 /* Initials of those names, and of the empty line: one bit test sends other lines away. */
-#define BIT(c) (1u << ((c) & 31))
+#define BIT(c) (1u << ((c)&31))
 #define INITIALS (BIT('c') | BIT('t') | BIT('u') | BIT('\r') | BIT('\n'))
 
 /* Empty lines before a request line: their length, PROTO_PARTIAL, or PROTO_BAD. */

@@ -20,38 +20,38 @@
 #define HTTP1_HEAD_MAX (64 * 1024) /* a longer head makes the connection opaque */
 
 enum http1_method { /* the nine registered ones; anything else is HTTP1_OTHER ("_OTHER") */
-	HTTP1_OTHER,
-	HTTP1_GET,
-	HTTP1_HEAD,
-	HTTP1_POST,
-	HTTP1_PUT,
-	HTTP1_DELETE,
-	HTTP1_CONNECT,
-	HTTP1_OPTIONS,
-	HTTP1_TRACE,
-	HTTP1_PATCH,
+	                HTTP1_OTHER,
+	                HTTP1_GET,
+	                HTTP1_HEAD,
+	                HTTP1_POST,
+	                HTTP1_PUT,
+	                HTTP1_DELETE,
+	                HTTP1_CONNECT,
+	                HTTP1_OPTIONS,
+	                HTTP1_TRACE,
+	                HTTP1_PATCH,
 };
 
 struct http1_head {
-	uint32_t len;      /* whole head with its empty line (and leading empty lines, if any) */
-	uint32_t line_end; /* offset just behind the start line's line end: headers may be inserted here */
-	uint8_t method;    /* requests: enum http1_method */
-	uint8_t minor;     /* HTTP/1.minor */
-	uint16_t status;   /* responses: 100..999 */
-	bool chunked;      /* Transfer-Encoding ends in chunked */
-	bool te_other;     /* Transfer-Encoding present but not ending in chunked */
-	bool has_length;   /* Content-Length present and valid */
-	bool close;        /* Connection: close */
-	bool keep_alive;   /* Connection: keep-alive */
-	bool upgrade;      /* Connection: upgrade and an Upgrade field */
-	bool framing_conflict; /* Content-Length beside Transfer-Encoding: the latter framed the body, as RFC 9112 6.3 says */
-	bool signed_trace; /* a signature (SigV4 SignedHeaders, HTTP Signatures) names traceparent */
-	uint8_t n_traceparent; /* how many times the field stands there (saturates) */
-	uint64_t length;       /* Content-Length */
-	struct slice method_raw, target;                      /* requests */
+	uint32_t len;                    /* whole head with its empty line (and leading empty lines, if any) */
+	uint32_t line_end;               /* offset just behind the start line's line end: headers may be inserted here */
+	uint8_t method;                  /* requests: enum http1_method */
+	uint8_t minor;                   /* HTTP/1.minor */
+	uint16_t status;                 /* responses: 100..999 */
+	bool chunked;                    /* Transfer-Encoding ends in chunked */
+	bool te_other;                   /* Transfer-Encoding present but not ending in chunked */
+	bool has_length;                 /* Content-Length present and valid */
+	bool close;                      /* Connection: close */
+	bool keep_alive;                 /* Connection: keep-alive */
+	bool upgrade;                    /* Connection: upgrade and an Upgrade field */
+	bool framing_conflict;           /* Content-Length beside Transfer-Encoding: the latter framed the body, as RFC 9112 6.3 says */
+	bool signed_trace;               /* a signature (SigV4 SignedHeaders, HTTP Signatures) names traceparent */
+	uint8_t n_traceparent;           /* how many times the field stands there (saturates) */
+	uint64_t length;                 /* Content-Length */
+	struct slice method_raw, target; /* requests */
 	struct slice host, user_agent, forwarded, x_forwarded_for, x_forwarded_proto, x_forwarded_host;
-	struct slice traceparent;          /* first; value without blanks around it; points into the input */
-	struct slice tracestate[4];        /* repeated fields in order, n_tracestate of them (at most 4 kept) */
+	struct slice traceparent;   /* first; value without blanks around it; points into the input */
+	struct slice tracestate[4]; /* repeated fields in order, n_tracestate of them (at most 4 kept) */
 	struct slice baggage[4];
 	uint8_t n_tracestate, n_baggage;
 	struct slice b3, b3_trace_id, b3_span_id, b3_sampled, b3_flags;
@@ -84,11 +84,11 @@ enum http1_body_kind {
 
 struct http1_body {
 	uint8_t kind;
-	uint8_t state; /* private */
-	bool done;     /* complete: the next byte belongs to the next message */
+	uint8_t state;    /* private */
+	bool done;        /* complete: the next byte belongs to the next message */
 	uint32_t framing; /* private: bytes of this size line or of the trailers, bounded */
-	uint64_t left; /* private: bytes left of the body or of the chunk */
-	uint64_t size; /* body bytes seen so far (payload, without chunk framing) */
+	uint64_t left;    /* private: bytes left of the body or of the chunk */
+	uint64_t size;    /* body bytes seen so far (payload, without chunk framing) */
 };
 
 /* How the body that follows a head is framed. 1xx (but 101) responses get NONE: the final response follows. */

@@ -26,28 +26,83 @@ struct word {
 	unsigned char n;
 	char s[23];
 };
-#define W(lit) {sizeof(lit) - 1, lit}
+#define W(lit)               \
+	{                        \
+		sizeof(lit) - 1, lit \
+	}
 
 /* Whole names, lower case, without '_' and '-'. */
 static const struct word secret_names[] = {
-	W("awsaccesskeyid"), W("signature"), W("sig"), W("xgoogsignature"), W("xgoogcredential"),
-	W("xamzsignature"), W("xamzcredential"), W("xamzsecuritytoken"), W("key"), W("apikey"), W("accesskey"),
-	W("secretkey"), W("privatekey"), W("secretaccesskey"), W("pass"), W("pwd"), W("pw"), W("passwd"),
-	W("passcode"), W("passphrase"), W("auth"), W("authorization"), W("proxyauthorization"), W("authkey"),
-	W("bearer"), W("oauth2bearer"), W("credential"), W("credentials"), W("session"), W("sessionid"), W("sid"),
-	W("jsessionid"), W("phpsessid"), W("jwt"), W("code"), W("codeverifier"), W("assertion"),
-	W("clientassertion"), W("samlresponse"), W("otp"), W("hmac"), W("cookie"), W("setcookie"),
+	W("awsaccesskeyid"),
+	W("signature"),
+	W("sig"),
+	W("xgoogsignature"),
+	W("xgoogcredential"),
+	W("xamzsignature"),
+	W("xamzcredential"),
+	W("xamzsecuritytoken"),
+	W("key"),
+	W("apikey"),
+	W("accesskey"),
+	W("secretkey"),
+	W("privatekey"),
+	W("secretaccesskey"),
+	W("pass"),
+	W("pwd"),
+	W("pw"),
+	W("passwd"),
+	W("passcode"),
+	W("passphrase"),
+	W("auth"),
+	W("authorization"),
+	W("proxyauthorization"),
+	W("authkey"),
+	W("bearer"),
+	W("oauth2bearer"),
+	W("credential"),
+	W("credentials"),
+	W("session"),
+	W("sessionid"),
+	W("sid"),
+	W("jsessionid"),
+	W("phpsessid"),
+	W("jwt"),
+	W("code"),
+	W("codeverifier"),
+	W("assertion"),
+	W("clientassertion"),
+	W("samlresponse"),
+	W("otp"),
+	W("hmac"),
+	W("cookie"),
+	W("setcookie"),
 };
 
 /* Names that end so are secret as well. */
 static const struct word secret_ends[] = {
-	W("password"), W("passwd"), W("passphrase"), W("secret"), W("token"), W("apikey"), W("accesskey"),
-	W("secretkey"), W("privatekey"), W("credentials"), W("authorization"),
+	W("password"),
+	W("passwd"),
+	W("passphrase"),
+	W("secret"),
+	W("token"),
+	W("apikey"),
+	W("accesskey"),
+	W("secretkey"),
+	W("privatekey"),
+	W("credentials"),
+	W("authorization"),
 };
 
 /* In options and variables also these, behind a '_' or '-': FOO_KEY. Too common in URLs (sort_key). */
 static const struct word secret_words[] = {
-	W("key"), W("pwd"), W("pass"), W("pw"), W("auth"), W("cookie"), W("dsn"), W("headers"),
+	W("key"),
+	W("pwd"),
+	W("pass"),
+	W("pw"),
+	W("auth"),
+	W("cookie"),
+	W("dsn"),
+	W("headers"),
 };
 
 #define NAME_MAX_LEN 64 /* longer ones are compared by their end */
@@ -60,7 +115,8 @@ static bool ends_in(const char *s, size_t n, const struct word *w)
 static int hex(char c)
 {
 	c = lower(c);
-	return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	                                                    : -1;
 }
 
 static bool is_secret(const char *p, const char *e, bool args)
@@ -198,8 +254,15 @@ size_t redact_url(struct slice url, char *out, size_t cap)
 
 /* ---- command lines ---- */
 
-enum { PROGRAM_OTHER, PROGRAM_MYSQL, PROGRAM_P_VALUE, PROGRAM_A_VALUE, PROGRAM_W_VALUE, PROGRAM_CURL };
-enum { NEXT_ANY, NEXT_SECRET, NEXT_USER };
+enum { PROGRAM_OTHER,
+	   PROGRAM_MYSQL,
+	   PROGRAM_P_VALUE,
+	   PROGRAM_A_VALUE,
+	   PROGRAM_W_VALUE,
+	   PROGRAM_CURL };
+enum { NEXT_ANY,
+	   NEXT_SECRET,
+	   NEXT_USER };
 
 static bool is_name_char(char c)
 {
@@ -281,8 +344,7 @@ static void copy_script(struct out *o, const char *p, const char *e, bool whole)
 		if (p < e && (*p == '"' || *p == '\''))
 			quote = *p++;
 		/* A header's value has blanks in it. */
-		while (p < e && (quote ? *p != quote : *p != '"' && *p != '\'' && *p != '\n' && (colon || (unsigned char)*p > ' ') &&
-		                                               (colon || (*p != '&' && *p != ';'))))
+		while (p < e && (quote ? *p != quote : *p != '"' && *p != '\'' && *p != '\n' && (colon || (unsigned char)*p > ' ') && (colon || (*p != '&' && *p != ';'))))
 			p++;
 		if (quote && p < e)
 			p++;

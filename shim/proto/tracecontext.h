@@ -16,19 +16,19 @@
 #define TRACEPARENT_LEN 55
 
 enum propagator { /* a set of bits, in extraction order of OTEL_PROPAGATORS' default */
-	PROP_TRACECONTEXT = 1,
-	PROP_BAGGAGE = 2,
-	PROP_B3 = 4,
-	PROP_B3MULTI = 8,
-	PROP_XRAY = 16,
+	              PROP_TRACECONTEXT = 1,
+	              PROP_BAGGAGE = 2,
+	              PROP_B3 = 4,
+	              PROP_B3MULTI = 8,
+	              PROP_XRAY = 16,
 };
 
 struct trace_ctx {
 	uint8_t trace_id[16];
 	uint8_t span_id[8];
-	uint8_t flags;         /* TRACE_FLAG_* */
-	bool valid;            /* both ids non-zero */
-	bool sampled_known;    /* B3 and X-Ray may leave the decision to us */
+	uint8_t flags;      /* TRACE_FLAG_* */
+	bool valid;         /* both ids non-zero */
+	bool sampled_known; /* B3 and X-Ray may leave the decision to us */
 };
 
 /* "00-<32>-<16>-<2>"; versions above 00 by their prefix. True when valid. */

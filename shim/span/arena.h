@@ -106,18 +106,18 @@ struct arena {
 
 	/* Newest first. Low 32: slot, high 32: how many there are. */
 	_Atomic uint64_t done __attribute__((aligned(64)));
-	_Atomic uint32_t wake;     /* futex the exporter sleeps on; bumped by whoever wakes it */
-	_Atomic uint32_t sleep;    /* enum arena_sleep */
-	_Atomic uint32_t batch;    /* wake a timed sleeper at this many pending */
-	_Atomic uint32_t held_gen; /* counts arena_hold() */
-	_Atomic uint32_t crashes;  /* counts crash files (crash/record.h) that lie in the directory; arena_wake() follows */
+	_Atomic uint32_t wake;         /* futex the exporter sleeps on; bumped by whoever wakes it */
+	_Atomic uint32_t sleep;        /* enum arena_sleep */
+	_Atomic uint32_t batch;        /* wake a timed sleeper at this many pending */
+	_Atomic uint32_t held_gen;     /* counts arena_hold() */
+	_Atomic uint32_t crashes;      /* counts crash files (crash/record.h) that lie in the directory; arena_wake() follows */
 	_Atomic uint32_t crashes_done; /* futex: counts those that the exporter has taken or is done with */
 	/*
 	 * A crash record that has no name, offered: pid << 32 | descriptor + 1 (a memfd). The exporter fetches a copy with
 	 * pidfd_getfd and answers with 0, or with CRASH_FD_REFUSED; crashes_done follows.
 	 */
 	_Atomic uint64_t crash_fd;
-	_Atomic uint32_t text;     /* slots of text committed and not yet drained, about */
+	_Atomic uint32_t text; /* slots of text committed and not yet drained, about */
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	uint32_t with_rules; /* the first slots are a struct xray_rules */

@@ -17,7 +17,7 @@ void (*process_on_fork)(void);
 #define IDLE 0
 static _Atomic uint32_t attaching; /* tid of the thread that attaches or enters the process */
 #define ATTACH_WAIT_NS 50000000u
-static _Atomic uint64_t again_ns; /* CLOCK_MONOTONIC: what failed is not tried for every request */
+static _Atomic uint64_t again_ns;                       /* CLOCK_MONOTONIC: what failed is not tried for every request */
 static char blob[8192], scratch_args[DESCRIBE_SCRATCH]; /* of process_index; by its `attaching` owner */
 
 void process_init(void)

@@ -16,11 +16,11 @@ struct process {
 	uint32_t fork_gen;       /* how many forks lie behind */
 	_Atomic uint32_t *alive; /* non-zero; the kernel zeroes it in a forked child (MADV_WIPEONFORK) */
 	_Atomic(struct arena *) arena;
-	_Atomic uint32_t proc; /* index in the arena's process table; ARENA_PROCS = not entered */
-	bool black_box;        /* the arena is a file */
-	char dir[256];         /* of the arena's file, "" = none */
-	_Atomic uint32_t open_spans;    /* records of this process that are open, but for those of server requests */
-	_Atomic uint32_t connections;   /* tracked ones: they may produce records without a warning */
+	_Atomic uint32_t proc;        /* index in the arena's process table; ARENA_PROCS = not entered */
+	bool black_box;               /* the arena is a file */
+	char dir[256];                /* of the arena's file, "" = none */
+	_Atomic uint32_t open_spans;  /* records of this process that are open, but for those of server requests */
+	_Atomic uint32_t connections; /* tracked ones: they may produce records without a warning */
 };
 
 extern struct process process;

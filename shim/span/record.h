@@ -56,22 +56,22 @@ enum span_error {
 	ERR_CRASHED,        /* the process crashed with the request open: err_no is the signal */
 };
 
-enum rec_tag { /* of the strings */
-	REC_TARGET = 1, /* request target, secrets already redacted: origin form, absolute form, "*" or authority */
-	REC_HOST,       /* Host field */
-	REC_USER_AGENT,
-	REC_METHOD,      /* as sent, when method is HTTP1_OTHER */
-	REC_TRACESTATE,  /* of the span: what came in, or what we began */
-	REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
-	REC_ROUTE,
-	REC_HEADERS,  /* of the request, as REMORA_CAPTURE_HEADERS says: "name: value" lines */
-	REC_USER,     /* who made the request, as REMORA_USER finds it */
-	REC_TEXT,     /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
-	REC_AWS,      /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */
-	REC_AWS_MORE, /* what its body told, in the same form */
-	REC_AWS_ID,   /* the request id of its answer */
-	REC_RULE,     /* X-Ray's sampling rule that chose it */
-	REC_TAG_MAX,
+enum rec_tag {                 /* of the strings */
+	           REC_TARGET = 1, /* request target, secrets already redacted: origin form, absolute form, "*" or authority */
+	           REC_HOST,       /* Host field */
+	           REC_USER_AGENT,
+	           REC_METHOD,      /* as sent, when method is HTTP1_OTHER */
+	           REC_TRACESTATE,  /* of the span: what came in, or what we began */
+	           REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
+	           REC_ROUTE,
+	           REC_HEADERS,  /* of the request, as REMORA_CAPTURE_HEADERS says: "name: value" lines */
+	           REC_USER,     /* who made the request, as REMORA_USER finds it */
+	           REC_TEXT,     /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
+	           REC_AWS,      /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */
+	           REC_AWS_MORE, /* what its body told, in the same form */
+	           REC_AWS_ID,   /* the request id of its answer */
+	           REC_RULE,     /* X-Ray's sampling rule that chose it */
+	           REC_TAG_MAX,
 };
 
 enum rec_bits {
@@ -86,9 +86,9 @@ enum rec_bits {
 };
 
 struct rec_addr {
-	uint8_t ip[16];  /* network order; IPv4 in the first four bytes */
-	uint16_t port;   /* host order */
-	uint8_t family;  /* 0 unknown, 4, 6 (IPv4-mapped IPv6 is told as 4) */
+	uint8_t ip[16]; /* network order; IPv4 in the first four bytes */
+	uint16_t port;  /* host order */
+	uint8_t family; /* 0 unknown, 4, 6 (IPv4-mapped IPv6 is told as 4) */
 	uint8_t pad;
 };
 
@@ -98,25 +98,25 @@ struct span_rec {
 	uint32_t cont;          /* first continuation slot or SLOT_NONE */
 	int32_t pid;            /* of the owner */
 	int32_t tid;
-	uint16_t proc;          /* index into the arena's process table */
-	uint8_t kind;           /* enum span_kind */
-	uint8_t method;         /* enum http1_method */
-	uint16_t status;        /* HTTP status, 0 = none seen */
-	uint8_t minor;          /* HTTP/1.minor */
-	uint8_t error;          /* enum span_error */
+	uint16_t proc;   /* index into the arena's process table */
+	uint8_t kind;    /* enum span_kind */
+	uint8_t method;  /* enum http1_method */
+	uint16_t status; /* HTTP status, 0 = none seen */
+	uint8_t minor;   /* HTTP/1.minor */
+	uint8_t error;   /* enum span_error */
 	int32_t err_no;
-	uint8_t bits;           /* enum rec_bits */
-	uint8_t trace_flags;    /* TRACE_FLAG_* */
-	uint16_t refs;          /* exporter only: destinations that still need it */
-	uint32_t var_len;       /* bytes of strings, over all slots */
+	uint8_t bits;        /* enum rec_bits */
+	uint8_t trace_flags; /* TRACE_FLAG_* */
+	uint16_t refs;       /* exporter only: destinations that still need it */
+	uint32_t var_len;    /* bytes of strings, over all slots */
 	uint8_t trace_id[16];
 	uint8_t span_id[8];
-	uint8_t parent_id[8];   /* zero: a root */
-	uint64_t start_ns, end_ns; /* CLOCK_REALTIME; end_ns 0 while open */
+	uint8_t parent_id[8];         /* zero: a root */
+	uint64_t start_ns, end_ns;    /* CLOCK_REALTIME; end_ns 0 while open */
 	uint64_t req_size, resp_size; /* body bytes without chunk framing */
-	uint64_t hold_until_ns; /* SLOT_HELD: CLOCK_MONOTONIC; of a server's span the exporter's: 1, its log line was made */
+	uint64_t hold_until_ns;       /* SLOT_HELD: CLOCK_MONOTONIC; of a server's span the exporter's: 1, its log line was made */
 	struct rec_addr peer, local;
-	char var[];             /* strings: u8 tag, u8 0, u16 length, bytes, next one unaligned */
+	char var[]; /* strings: u8 tag, u8 0, u16 length, bytes, next one unaligned */
 };
 
 #define REC_VAR_FIRST (SLOT_SIZE - offsetof(struct span_rec, var))

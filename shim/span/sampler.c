@@ -25,7 +25,8 @@ static bool is_ot(struct slice m)
 
 static int hex_value(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	                                                             : -1;
 }
 
 /* ot=rv:<14 hex>: the randomness that a trace id without random bits brings along. */

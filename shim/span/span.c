@@ -26,7 +26,9 @@ struct span_rec *txn_record(const struct txn *t)
 	struct span_rec *r = arena_slot(a, t->slot);
 	/* Whoever shares the arena may have scribbled, or span_exit was here. */
 	return atomic_load_explicit(&r->state, memory_order_relaxed) == SLOT_OPEN &&
-	       memcmp(r->span_id, t->span_id, sizeof t->span_id) == 0 ? r : NULL;
+	               memcmp(r->span_id, t->span_id, sizeof t->span_id) == 0
+	           ? r
+	           : NULL;
 }
 
 /* Its end is told once: by its thread, or by the thread that ends the process. */

@@ -15,20 +15,20 @@
 #define CARRY_BAGGAGE 8192
 
 struct txn {
-	struct txn *next; /* pool's, then the connection's queue: oldest first */
+	struct txn *next;        /* pool's, then the connection's queue: oldest first */
 	_Atomic uint32_t serial; /* bumped when it ends: a txn_ref with another one is void */
-	uint32_t slot;    /* its record, SLOT_NONE = not sampled, or no room */
-	uint32_t fork_gen; /* of the process that owns it */
-	uint8_t kind;     /* enum span_kind */
-	uint8_t method;   /* enum http1_method */
+	uint32_t slot;           /* its record, SLOT_NONE = not sampled, or no room */
+	uint32_t fork_gen;       /* of the process that owns it */
+	uint8_t kind;            /* enum span_kind */
+	uint8_t method;          /* enum http1_method */
 	uint16_t status;
-	uint8_t flags;    /* TRACE_FLAG_* */
+	uint8_t flags; /* TRACE_FLAG_* */
 	bool response_begun;
-	bool pooled;      /* its memory is not its connection's */
-	bool aws;         /* an AWS call: its answer has a request id */
+	bool pooled; /* its memory is not its connection's */
+	bool aws;    /* an AWS call: its answer has a request id */
 	uint8_t trace_id[16], span_id[8], parent_id[8];
 	uint16_t tracestate_n, baggage_n;
-	char *carry; /* server: tracestate, then baggage at CARRY_TRACESTATE, to pass on; NULL = nothing */
+	char *carry;           /* server: tracestate, then baggage at CARRY_TRACESTATE, to pass on; NULL = nothing */
 	struct txn_ref parent; /* client: the request that made the call */
 	const void *owner;     /* the connection, for "the same one?" only */
 };
@@ -45,7 +45,7 @@ struct span_ctx { /* the ids of a span about to start */
 	struct slice baggage;
 	struct txn_ref parent;
 	char rule[36]; /* X-Ray's central rule that sampled it, "" = none */
-	char *carry; /* server: baggage's memory; txn_start takes it over, else give it to span_ctx_free */
+	char *carry;   /* server: baggage's memory; txn_start takes it over, else give it to span_ctx_free */
 	char state[CARRY_TRACESTATE];
 };
 
@@ -83,7 +83,7 @@ void txn_drop(struct txn *t);
 void txn_aws(struct txn *t, enum rec_tag tag, const struct aws_call *c);
 void txn_aws_id(struct txn *t, struct slice id);
 
-void span_request_read(struct txn *t);          /* by this thread: a server request */
+void span_request_read(struct txn *t);           /* by this thread: a server request */
 void span_response_read(const struct txn *call); /* by this thread: the answer to a call */
 void span_polled(void);                          /* this thread returns from a poll call */
 

@@ -13,12 +13,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define HOLDS(cond)                                                       \
-	do {                                                                  \
-		if (!(cond)) {                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);    \
-			abort();                                                      \
-		}                                                                 \
+#define HOLDS(cond)                                                    \
+	do {                                                               \
+		if (!(cond)) {                                                 \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			abort();                                                   \
+		}                                                              \
 	} while (0)
 
 __attribute__((unused)) static char *exact(const void *p, size_t n)

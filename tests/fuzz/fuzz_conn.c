@@ -78,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 2:
 			c = exact(texts[arg & 15], strlen(texts[arg & 15]));
-			on_rx(fd, c, strlen(texts[arg & 15]), (ssize_t)strlen(texts[arg & 15]), 0, arg & 0x80 ? MSG_PEEK : arg & 0x40 ? MSG_TRUNC : 0);
+			on_rx(fd, c, strlen(texts[arg & 15]), (ssize_t)strlen(texts[arg & 15]), 0, arg & 0x80 ? MSG_PEEK : arg & 0x40 ? MSG_TRUNC
+			                                                                                                              : 0);
 			free(c);
 			break;
 		case 3:

@@ -5,7 +5,9 @@
  */
 #include "conn_script.h"
 
-enum whose { HOSTS, INSERTED, REPLACED };
+enum whose { HOSTS,
+	         INSERTED,
+	         REPLACED };
 
 static char wire[1 << 20];
 static uint8_t whose[sizeof wire];
@@ -20,7 +22,9 @@ static void to_wire(const struct iovec *v, size_t count, size_t most, const char
 		HOLDS(wire_n + k <= sizeof wire);
 		if (k)
 			memcpy(wire + wire_n, p, k);
-		memset(whose + wire_n, p >= copy && p < copy + len ? HOSTS : replaces ? REPLACED : INSERTED, k);
+		memset(whose + wire_n, p >= copy && p < copy + len ? HOSTS : replaces ? REPLACED
+		                                                                      : INSERTED,
+		       k);
 		wire_n += k;
 		most -= k;
 	}
@@ -95,8 +99,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (s.n && n < sizeof host - 300) {
 		unsigned c = script_byte(&s);
 		static const char *const macros[] = {
-			"GET /a HTTP/1.1\r\n", "Host: h\r\n", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n", "\r\n",
-			"POST /b HTTP/1.1\r\nContent-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n", "b3: 0\r\n",
+			"GET /a HTTP/1.1\r\n",
+			"Host: h\r\n",
+			"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
+			"\r\n",
+			"POST /b HTTP/1.1\r\nContent-Length: 5\r\n",
+			"Transfer-Encoding: chunked\r\n",
+			"5\r\nhello\r\n0\r\n\r\n",
+			"b3: 0\r\n",
 		};
 		if (c >= 0x80 && c < 0x88) {
 			n += (size_t)sprintf(host + n, "%s", macros[c & 7]);

@@ -23,22 +23,44 @@ static void *victim(void *arg)
 	FD_SET(p[0], &s);
 	pthread_barrier_wait(&bar);
 	switch (k) {
-	case 0: read(p[0], b, sizeof b); break;
-	case 1: recv(p[0], b, sizeof b, 0); break;
-	case 2: recvmsg(p[0], &m, 0); break;
-	case 3: readv(p[0], &v, 1); break;
-	case 4: accept(l, NULL, NULL); break;
-	case 5: accept4(l, NULL, NULL, 0); break;
-	case 6: poll(&f, 1, -1); break;
-	case 7: select(p[0] + 1, &s, NULL, NULL, NULL); break;
+	case 0:
+		read(p[0], b, sizeof b);
+		break;
+	case 1:
+		recv(p[0], b, sizeof b, 0);
+		break;
+	case 2:
+		recvmsg(p[0], &m, 0);
+		break;
+	case 3:
+		readv(p[0], &v, 1);
+		break;
+	case 4:
+		accept(l, NULL, NULL);
+		break;
+	case 5:
+		accept4(l, NULL, NULL, 0);
+		break;
+	case 6:
+		poll(&f, 1, -1);
+		break;
+	case 7:
+		select(p[0] + 1, &s, NULL, NULL, NULL);
+		break;
 	case 8:
 		e = epoll_create1(EPOLL_CLOEXEC);
 		epoll_ctl(e, EPOLL_CTL_ADD, p[0], &ev);
 		epoll_wait(e, &ev, 1, -1);
 		break;
-	case 9: write(full[0], b, sizeof b); break;
-	case 10: send(full[0], b, sizeof b, 0); break;
-	case 11: ppoll(&f, 1, NULL, NULL); break;
+	case 9:
+		write(full[0], b, sizeof b);
+		break;
+	case 10:
+		send(full[0], b, sizeof b, 0);
+		break;
+	case 11:
+		ppoll(&f, 1, NULL, NULL);
+		break;
 	}
 	return (void *)1;
 }

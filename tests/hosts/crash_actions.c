@@ -36,7 +36,10 @@ static void hi(int s, siginfo_t *i, void *uc)
 }
 static const char *name(const struct sigaction *a)
 {
-	return a->sa_handler == SIG_DFL ? "DFL" : a->sa_handler == SIG_IGN ? "IGN" : a->sa_handler == h ? "h" : a->sa_sigaction == hi ? "hi" : "?";
+	return a->sa_handler == SIG_DFL ? "DFL" : a->sa_handler == SIG_IGN ? "IGN"
+	                                      : a->sa_handler == h         ? "h"
+	                                      : a->sa_sigaction == hi      ? "hi"
+	                                                                   : "?";
 }
 static void show(const char *what, int s, const struct sigaction *a)
 {
@@ -67,11 +70,16 @@ static void put(int s, int flags, int siginfo, uint64_t mask)
 }
 static const char *of(sighandler_t x)
 {
-	return x == SIG_DFL ? "DFL" : x == SIG_IGN ? "IGN" : x == h ? "h" : x == SIG_ERR ? "ERR" : x == SIG_HOLD ? "HOLD" : "?";
+	return x == SIG_DFL ? "DFL" : x == SIG_IGN ? "IGN"
+	                          : x == h         ? "h"
+	                          : x == SIG_ERR   ? "ERR"
+	                          : x == SIG_HOLD  ? "HOLD"
+	                                           : "?";
 }
 static void fault(void)
 {
-	__asm__ volatile("xor %%eax, %%eax\n mov %%al, (%%rax)" ::: "rax", "memory");
+	__asm__ volatile("xor %%eax, %%eax\n mov %%al, (%%rax)" ::
+	                     : "rax", "memory");
 }
 static void stacks(const char *who)
 {
@@ -146,7 +154,8 @@ int main(void)
 		ask(s);
 	}
 	struct sigaction a = {0};
-	printf("bad: %d %d %d %d %s\n", sigaction(0, &a, NULL), sigaction(65, &a, NULL), sigaction(SIGKILL, &a, NULL), sigaction(32, &a, NULL), of(signal(SIGKILL, h)));
+	printf("bad: %d %d %d %d %s\n", sigaction(0, &a, NULL), sigaction(65, &a, NULL), sigaction(SIGKILL, &a, NULL),
+	       sigaction(32, &a, NULL), of(signal(SIGKILL, h)));
 	fflush(stdout);
 	if (vfork() == 0) { /* its actions are its own */
 		signal(SIGSEGV, SIG_IGN);

@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
-#define STAYS __asm__ volatile("" ::: "memory")
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
 #define IS(x) (strcmp(what, x) == 0)
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 

@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
-#define STAYS __asm__ volatile("" ::: "memory")
+#define STAYS __asm__ volatile("" :: \
+	                               : "memory")
 #define IS(x) (strcmp(lock, x) == 0)
 
 static int *volatile null;
@@ -73,7 +74,7 @@ static void *other(void *lock_)
 KEEP static void act(const char *lock, const char *plugin)
 {
 	say("crash", now());
-	if (IS("malloc")) { /* abort() with the arena's lock held */
+	if (IS("malloc")) {           /* abort() with the arena's lock held */
 		char *p = malloc(100000); /* from the top: no freed block is so large */
 		memset(p + 100000, 0xff, 100);
 		(void)!malloc(100000);

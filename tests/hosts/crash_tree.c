@@ -14,7 +14,8 @@ static int *volatile null;
 KEEP static void fault(void)
 {
 	*null = 1;
-	__asm__ volatile("" ::: "memory");
+	__asm__ volatile("" ::
+	                     : "memory");
 }
 
 int main(int argc, char **argv)

@@ -21,21 +21,21 @@ ssize_t sendfile64(int, int, off64_t *, size_t);
 
 enum { SENTINEL = 4242 };
 
-#define T(x)                                                          \
-	do {                                                              \
-		errno = SENTINEL;                                             \
-		long r_ = (long)(x);                                          \
-		int e_ = errno;                                               \
-		printf("%3d %ld %d %.60s\n", __LINE__, r_, e_, #x);           \
+#define T(x)                                                \
+	do {                                                    \
+		errno = SENTINEL;                                   \
+		long r_ = (long)(x);                                \
+		int e_ = errno;                                     \
+		printf("%3d %ld %d %.60s\n", __LINE__, r_, e_, #x); \
 	} while (0)
 /* The value is an fd or otherwise not to be printed. */
-#define V(x)                                                          \
-	({                                                                \
-		errno = SENTINEL;                                             \
-		long r_ = (long)(x);                                          \
-		int e_ = errno;                                               \
+#define V(x)                                                                    \
+	({                                                                          \
+		errno = SENTINEL;                                                       \
+		long r_ = (long)(x);                                                    \
+		int e_ = errno;                                                         \
 		printf("%3d %s %d %.60s\n", __LINE__, r_ < 0 ? "bad" : "good", e_, #x); \
-		r_;                                                           \
+		r_;                                                                     \
 	})
 
 static char buf[8192];
@@ -289,7 +289,8 @@ static void processes(void)
 	fflush(stdout);
 	for (int how = 0; how < 3; how++) {
 		errno = SENTINEL;
-		pid = how == 0 ? fork() : how == 1 ? vfork() : _Fork();
+		pid = how == 0 ? fork() : how == 1 ? vfork()
+		                                   : _Fork();
 		if (pid == 0)
 			_exit(errno == SENTINEL ? 7 : 8);
 		int e = errno;

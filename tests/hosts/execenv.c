@@ -47,7 +47,8 @@ int main(int argc, char **argv)
 	}
 	setenv("MINE", "yes", 1);
 	fd = (int)MUST(open(self, O_RDONLY | O_CLOEXEC));
-	pid_t pid = is(kind, "vfork") ? vfork() : is(kind, "spawn") || is(kind, "spawnp") ? 0 : fork();
+	pid_t pid = is(kind, "vfork") ? vfork() : is(kind, "spawn") || is(kind, "spawnp") ? 0
+	                                                                                  : fork();
 	if (is(kind, "spawn"))
 		CHECK(posix_spawn(&pid, self, NULL, NULL, args, env) == 0);
 	else if (is(kind, "spawnp"))

@@ -42,12 +42,12 @@ UNUSED __attribute__((noreturn)) static void die(const char *what, int line)
 }
 
 /* The value of x, which must not be negative. */
-#define MUST(x)                       \
-	({                                \
-		long must_r = (long)(x);      \
-		if (must_r < 0)               \
-			die(#x, __LINE__);        \
-		must_r;                       \
+#define MUST(x)                  \
+	({                           \
+		long must_r = (long)(x); \
+		if (must_r < 0)          \
+			die(#x, __LINE__);   \
+		must_r;                  \
 	})
 #define CHECK(x)                      \
 	do {                              \
@@ -86,7 +86,7 @@ UNUSED static int listen_at(int *port)
 UNUSED static int connect_to(int port)
 {
 	struct sockaddr_in a = {
-	    .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int s = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), one = 1;
 	while (connect(s, (struct sockaddr *)&a, sizeof a) != 0)
 		if (errno == EISCONN)

@@ -53,7 +53,8 @@ static void state(const char *when)
 			printf("fd %d flags %d\n", fd, fcntl(fd, F_GETFD));
 	unsigned csr = 0;
 #ifdef __x86_64__
-	__asm__ volatile("stmxcsr %0" : "=m"(csr));
+	__asm__ volatile("stmxcsr %0"
+	                 : "=m"(csr));
 #endif
 	printf("rounding %d mxcsr %x locale %s\n", fegetround(), csr, setlocale(LC_ALL, NULL));
 	printf("rand %d\n", rand());

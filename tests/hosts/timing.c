@@ -15,7 +15,8 @@ static void verdict(const char *what, double start, double ms)
 {
 	double d = now() - start;
 	/* never early; late only as a busy machine makes it */
-	printf("%s: %s\n", what, d < ms - 1.5 ? "early" : d > ms + 1500 ? "late" : "in time");
+	printf("%s: %s\n", what, d < ms - 1.5 ? "early" : d > ms + 1500 ? "late"
+	                                                                : "in time");
 }
 
 static void on(int sig)
@@ -26,13 +27,13 @@ static void on(int sig)
 		elsewhere++;
 }
 
-#define TIMED(ms, x)                                  \
-	do {                                              \
-		double s_ = now();                            \
-		errno = 0;                                    \
-		long r_ = (long)(x);                          \
-		printf("%ld errno %d ", r_, errno);           \
-		verdict(#x, s_, ms);                          \
+#define TIMED(ms, x)                        \
+	do {                                    \
+		double s_ = now();                  \
+		errno = 0;                          \
+		long r_ = (long)(x);                \
+		printf("%ld errno %d ", r_, errno); \
+		verdict(#x, s_, ms);                \
 	} while (0)
 
 int main(void)

@@ -14,18 +14,42 @@ static int child(void *arg)
 	long how = (long)arg;
 	int null = open("/dev/null", O_RDWR);
 	switch (how) {
-	case 0: close(p[0]), close(p[1]); break;
-	case 1: dup2(null, p[0]), dup2(null, p[1]); break;
-	case 2: dup3(null, p[0], O_CLOEXEC), dup3(null, p[1], O_CLOEXEC); break;
-	case 3: close_range(3, ~0u, 0); break;
-	case 4: closefrom(3); break;
-	case 5: syscall(SYS_close, p[0]), syscall(SYS_close, p[1]); break;
-	case 6: syscall(SYS_close_range, 3, ~0u, 0); break;
-	case 7: shutdown(-1, 2), dup2(p[0], p[1]); break;
-	case 8: close(p[0]), close(p[1]), socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET, SOCK_STREAM, 0); break;
-	case 9: close(p[0]), (void)!write(null, "GET /wrong HTTP/1.1\r\n\r\n", 23); break;
-	case 10: fcntl(null, F_DUPFD, 200), close(p[1]); break;
-	case 11: close_range(3, ~0u, 1 << 2); break; /* CLOSE_RANGE_CLOEXEC */
+	case 0:
+		close(p[0]), close(p[1]);
+		break;
+	case 1:
+		dup2(null, p[0]), dup2(null, p[1]);
+		break;
+	case 2:
+		dup3(null, p[0], O_CLOEXEC), dup3(null, p[1], O_CLOEXEC);
+		break;
+	case 3:
+		close_range(3, ~0u, 0);
+		break;
+	case 4:
+		closefrom(3);
+		break;
+	case 5:
+		syscall(SYS_close, p[0]), syscall(SYS_close, p[1]);
+		break;
+	case 6:
+		syscall(SYS_close_range, 3, ~0u, 0);
+		break;
+	case 7:
+		shutdown(-1, 2), dup2(p[0], p[1]);
+		break;
+	case 8:
+		close(p[0]), close(p[1]), socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET, SOCK_STREAM, 0);
+		break;
+	case 9:
+		close(p[0]), (void)!write(null, "GET /wrong HTTP/1.1\r\n\r\n", 23);
+		break;
+	case 10:
+		fcntl(null, F_DUPFD, 200), close(p[1]);
+		break;
+	case 11:
+		close_range(3, ~0u, 1 << 2);
+		break; /* CLOSE_RANGE_CLOEXEC */
 	}
 	execl("/bin/true", "true", (char *)0);
 	_exit(99);

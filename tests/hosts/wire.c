@@ -144,7 +144,8 @@ static void iovs(int fd, int count)
 		struct iovec v[24];
 		int k = 1 + i % 24;
 		for (int j = 0; j < k; j++) {
-			size_t len = j == k - 1 ? n - off : rnd(3) == 0 ? 0 : 1 + rnd((uint32_t)(off + 24 < n ? 24 : 1));
+			size_t len = j == k - 1 ? n - off : rnd(3) == 0 ? 0
+			                                                : 1 + rnd((uint32_t)(off + 24 < n ? 24 : 1));
 			len = len < n - off ? len : n - off;
 			v[j] = (struct iovec){len || rnd(2) ? b + off : NULL, len};
 			off += len;

@@ -35,7 +35,8 @@ static void describe(char *out, size_t cap, ssize_t r, const struct http1_head *
 	char rest[32] = "";
 	*out = 0;
 	if (r < 0) {
-		say(out, cap, r == PROTO_BAD ? "BAD" : r == PROTO_PARTIAL ? "PARTIAL" : "what?");
+		say(out, cap, r == PROTO_BAD ? "BAD" : r == PROTO_PARTIAL ? "PARTIAL"
+		                                                          : "what?");
 		return;
 	}
 	EQ_INT(r, h->len);
@@ -51,9 +52,9 @@ static void describe(char *out, size_t cap, ssize_t r, const struct http1_head *
 	say(out, cap, " 1.%d", h->minor);
 	if (h->has_length)
 		say(out, cap, " length=%llu", (unsigned long long)h->length);
-	const char *flags[] = {h->chunked ? "chunked" : 0,       h->te_other ? "te_other" : 0,
-	                       h->close ? "close" : 0,           h->keep_alive ? "keep_alive" : 0,
-	                       h->upgrade ? "upgrade" : 0,       h->framing_conflict ? "conflict" : 0,
+	const char *flags[] = {h->chunked ? "chunked" : 0, h->te_other ? "te_other" : 0,
+	                       h->close ? "close" : 0, h->keep_alive ? "keep_alive" : 0,
+	                       h->upgrade ? "upgrade" : 0, h->framing_conflict ? "conflict" : 0,
 	                       h->signed_trace ? "signed" : 0};
 	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
 		if (flags[i])

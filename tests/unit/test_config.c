@@ -115,8 +115,15 @@ TEST(numbers)
 		const char *value;
 		uint32_t want;
 	} rows[] = {
-		{"0", 0}, {"100", 100}, {"60000", 60000}, {"60001", 500}, {"99999999999999999999999", 500}, {"-1", 500},
-		{"1s", 500}, {"", 500}, {" 5", 500},
+		{"0", 0},
+		{"100", 100},
+		{"60000", 60000},
+		{"60001", 500},
+		{"99999999999999999999999", 500},
+		{"-1", 500},
+		{"1s", 500},
+		{"", 500},
+		{" 5", 500},
 	};
 	char text[256];
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -137,8 +144,12 @@ TEST(log_level)
 		const char *env;
 		int want;
 	} rows[] = {
-		{"REMORA_LOG=off", LOG_OFF},   {"REMORA_LOG=ERROR", LOG_ERROR}, {"REMORA_LOG=warn", LOG_WARN},
-		{"REMORA_LOG=info", LOG_INFO}, {"REMORA_LOG=debug", LOG_DEBUG}, {"REMORA_LOG=all", LOG_WARN},
+		{"REMORA_LOG=off", LOG_OFF},
+		{"REMORA_LOG=ERROR", LOG_ERROR},
+		{"REMORA_LOG=warn", LOG_WARN},
+		{"REMORA_LOG=info", LOG_INFO},
+		{"REMORA_LOG=debug", LOG_DEBUG},
+		{"REMORA_LOG=all", LOG_WARN},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		memset(&config, 0, sizeof config);

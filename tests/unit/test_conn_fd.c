@@ -43,10 +43,10 @@ TEST(what_is_followed)
 	sample_pair(fd);
 	OK(pipe(pipes) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, seq) == 0);
 	OK(bind(listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(listener, 1) == 0);
-	const int not[] = {file, udp, seq[0], pipes[0], listener};
+	const int not [] = {file, udp, seq[0], pipes[0], listener};
 	for (int i = 0; i < 5; i++) {
-		rxs(not[i], GET("/a"));
-		OK(is_opaque(not[i]));
+		rxs(not [i], GET("/a"));
+		OK(is_opaque(not [i]));
 	}
 	rxs(12345, GET("/a")); /* not open: may come to be any way */
 	EQ_INT(fd_peek(12345), FD_UNKNOWN);

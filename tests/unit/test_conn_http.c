@@ -32,29 +32,30 @@ static const struct row both[] = {
 	{"rGET /a HTTP/1.1\n\n" STEP "tHTTP/1.1 200 OK\nContent-Length: 1\n\nx", "/a 200 resp=1"},
 	/* responses without a body */
 	{"rHEAD /a HTTP/1.1\r\n\r\n" STEP "tHTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" STEP "r" GET("/b") STEP "t" OK2,
-	 "/a 200; /b 200 resp=2"},
+     "/a 200; /b 200 resp=2"},
 	{"r" GET("/a") STEP "tHTTP/1.1 204 No Content\r\n\r\n" STEP "r" GET("/b") STEP "t" OK2, "/a 204; /b 200 resp=2"},
 	{"r" GET("/a") STEP "tHTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n" STEP "r" GET("/b") STEP "t" OK2,
-	 "/a 304; /b 200 resp=2"},
+     "/a 304; /b 200 resp=2"},
 	{"r" POST("/p", "3") STEP "tHTTP/1.1 100 Continue\r\n\r\n" STEP "rabc" STEP "tHTTP/1.1 103 E\r\nLink: x\r\n\r\n" STEP "t" OK2,
-	 "/p 200 req=3 resp=2"},
+     "/p 200 req=3 resp=2"},
 	/* chunks */
 	{"rPOST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nT: v\r\n\r\n" STEP
-	 "tHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" STEP "r" GET("/b") STEP "t" OK2,
-	 "/c 200 req=19 resp=1; /b 200 resp=2"},
+     "tHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" STEP "r" GET("/b") STEP "t" OK2,
+     "/c 200 req=19 resp=1; /b 200 resp=2"},
 	{"r" GET("/a") STEP "tHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nxxxx\r\nzz\r\n", "/a 200 !bad_message resp=4 |opaque"},
 	/* pipelines */
 	{"r" GET("/1") GET("/2") GET("/3") STEP "t" OK2 OK2 STEP "t" OK2, "/1 200 resp=2; /2 200 resp=2; /3 200 resp=2"},
 	{"r" GET("/1") STEP "r" POST("/2", "2") "xx" GET("/3") STEP "t" OK2 STEP "t" OK2 OK2,
-	 "/1 200 resp=2; /2 200 req=2 resp=2; /3 200 resp=2"},
+     "/1 200 resp=2; /2 200 req=2 resp=2; /3 200 resp=2"},
 	/* tunnels */
 	{"rGET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" STEP
-	 "tHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" STEP "r\x81\x05" GET("/no"), "/ws 101 |opaque"},
+     "tHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n" STEP "r\x81\x05" GET("/no"),
+     "/ws 101 |opaque"},
 	{"rCONNECT h:443 HTTP/1.1\r\n\r\n" STEP "tHTTP/1.1 200 OK\r\n\r\n" STEP "r" GET("/no"), "h:443 200 |opaque"},
 	{"rCONNECT h:443 HTTP/1.1\r\n\r\n" STEP "tHTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" STEP "r" GET("/b") STEP "t" OK2,
-	 "h:443 403 resp=0; /b 200 resp=2"},
+     "h:443 403 resp=0; /b 200 resp=2"},
 	{"rGET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" STEP "t" OK2 STEP "r" GET("/b") STEP "t" OK2,
-	 "/ws 200 resp=2; /b 200 resp=2"},
+     "/ws 200 resp=2; /b 200 resp=2"},
 	/* an answer before the request is complete */
 	{"r" POST("/p", "10") "abc" STEP "t" OK2 STEP "rdefghij" GET("/b") STEP "t" OK2, "/p 200 req=3 resp=2; /b 200 resp=2"},
 	/* not HTTP, or not any more */
@@ -68,11 +69,11 @@ static const struct row both[] = {
 	{"tHTTP/1.1 408 Request Timeout\r\n\r\n", " |opaque"},
 	{"r" GET("/a") STEP "t" OK2 STEP "t" OK2, "/a 200 resp=2 |opaque"},
 	{"rPOST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" STEP "tHTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n",
-	 "/c 400 req=0 resp=0 |opaque"},
+     "/c 400 req=0 resp=0 |opaque"},
 	{"rPOST /c HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\nwhatever" STEP "t" OK2, "/c 200 req=8 resp=2"},
 	/* bytes that nobody shows */
 	{"r" GET("/a") STEP "tHTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" STEP "u60" STEP "u40" STEP "r" GET("/b") STEP "t" OK2,
-	 "/a 200 resp=100; /b 200 resp=2"},
+     "/a 200 resp=100; /b 200 resp=2"},
 	{"r" GET("/a") STEP "tHTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" STEP "u101", " |opaque"},
 	{"r" GET("/a") STEP "u5", " |opaque"},
 	{"r" POST("/p", "70") STEP "v30" STEP "v40" STEP "t" OK2, "/p 200 req=70 resp=2"},
@@ -138,7 +139,10 @@ static const struct row client[] = {
 	{"t" POST("/p", "9") "abc" STEP "W" STEP "R", "/p 0 !ECONNRESET req=3"},
 };
 
-enum how { WHOLE, BYTES, PIECES, HOWS };
+enum how { WHOLE,
+	       BYTES,
+	       PIECES,
+	       HOWS };
 
 static void bytes(int fd, bool in, const char *p, size_t n, enum how how)
 {
@@ -193,7 +197,8 @@ static void play(const struct row *row, bool is_client, bool swap, enum how how)
 {
 	int fd[2];
 	bool closed = false, opaque = false;
-	unit_case("%s, %s: %s", is_client ? "client" : "server", how == WHOLE ? "whole" : how == BYTES ? "bytes" : "pieces",
+	unit_case("%s, %s: %s", is_client ? "client" : "server", how == WHOLE ? "whole" : how == BYTES ? "bytes"
+	                                                                                               : "pieces",
 	          unit_show(row->steps, strlen(row->steps)));
 	sample_pair(fd);
 	if (is_client)
@@ -205,7 +210,10 @@ static void play(const struct row *row, bool is_client, bool swap, enum how how)
 		size_t n = strcspn(p, STEP);
 		char op = *s;
 		if (swap)
-			op = op == 'r' ? 't' : op == 't' ? 'r' : op == 'u' ? 'v' : op == 'v' ? 'u' : op;
+			op = op == 'r' ? 't' : op == 't' ? 'r'
+			                   : op == 'u'   ? 'v'
+			                   : op == 'v'   ? 'u'
+			                                 : op;
 		if (op == 'r' || op == 't')
 			bytes(fd[0], op == 'r', p, n, how);
 		else if (op == 'p')
@@ -250,10 +258,10 @@ static void play(const struct row *row, bool is_client, bool swap, enum how how)
 	close(fd[1]);
 }
 
-#define PLAY(rows, is_client, swap)                                \
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)        \
-		for (enum how how = WHOLE; how < HOWS; how++)              \
-			play(&rows[i], is_client, swap, how)
+#define PLAY(rows, is_client, swap)                         \
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) \
+		for (enum how how = WHOLE; how < HOWS; how++)       \
+	play(&rows[i], is_client, swap, how)
 
 TEST(server_of_both)
 {

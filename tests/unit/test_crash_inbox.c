@@ -37,8 +37,18 @@ TEST(anything_else_is_refused)
 	int file = open("/proc/self/exe", O_RDONLY);
 	OK(pipe(ends) == 0 && file >= 0);
 	const uint64_t bad[] = {
-		offer_of(small), offer_of(large), offer_of(file), offer_of(ends[0]), offer_of(-1), offer_of(9999),
-		offer_of(0x7ffffffe), 0, 1, UINT64_MAX, (uint64_t)0x7fffffff << 32 | 4, 5,
+		offer_of(small),
+		offer_of(large),
+		offer_of(file),
+		offer_of(ends[0]),
+		offer_of(-1),
+		offer_of(9999),
+		offer_of(0x7ffffffe),
+		0,
+		1,
+		UINT64_MAX,
+		(uint64_t)0x7fffffff << 32 | 4,
+		5,
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		OK(!inbox_fetch(bad[i], &f) && !f.bytes);

@@ -254,10 +254,10 @@ TEST(framing_is_bounded)
 TEST(pipelined_messages)
 {
 	static const char in[] = "GET /1 HTTP/1.1\r\n\r\n"
-	                         "POST /2 HTTP/1.1\r\nContent-Length: 14\r\n\r\nGET / HTTP/1.1"
-	                         "POST /3 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nHTTP/1.1\r\n0\r\n\r\n"
-	                         "HEAD /4 HTTP/1.1\r\n\r\n"
-	                         "GET /5 HTTP/1.1\n\n";
+							 "POST /2 HTTP/1.1\r\nContent-Length: 14\r\n\r\nGET / HTTP/1.1"
+							 "POST /3 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nHTTP/1.1\r\n0\r\n\r\n"
+							 "HEAD /4 HTTP/1.1\r\n\r\n"
+							 "GET /5 HTTP/1.1\n\n";
 	const char *p = in, *end = in + sizeof in - 1;
 	char targets[32] = "";
 	while (p < end) {

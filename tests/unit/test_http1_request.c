@@ -70,16 +70,16 @@ static const struct {
 	{S("GET / HTTP/1.1\r\nX: Host: no\r\n\r\n"), "1 m=GET t=/ 1.1"},
 	{S("GET / HTTP/1.1\r\nX: a\rHost: no\r\n\r\n"), "1 m=GET t=/ 1.1"}, /* a bare CR ends nothing */
 	{S("GET / HTTP/1.1\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nX-Forwarded-Proto: https\r\n"
-	   "X-Forwarded-Host: h\r\n\r\n"),
-	 "1 m=GET t=/ 1.1 fwd=for=1.2.3.4 xff=1.1.1.1, 2.2.2.2 xfp=https xfh=h"},
+       "X-Forwarded-Host: h\r\n\r\n"),
+     "1 m=GET t=/ 1.1 fwd=for=1.2.3.4 xff=1.1.1.1, 2.2.2.2 xfp=https xfh=h"},
 	{S("GET / HTTP/1.1\r\ntraceparent: " TP "\r\nTRACESTATE: a=1\r\nBaggage: k=v\r\ntracestate: b=2\r\nbaggage: k2=v2\r\n\r\n"),
-	 "1 m=GET t=/ 1.1 tp=" TP " ts=a=1 ts=b=2 bg=k=v bg=k2=v2"},
+     "1 m=GET t=/ 1.1 tp=" TP " ts=a=1 ts=b=2 bg=k=v bg=k2=v2"},
 	{S("GET / HTTP/1.1\r\ntraceparent: x\r\ntraceparent: y\r\n\r\n"), "1 m=GET t=/ 1.1 tps=2 tp=x"},
 	{S("GET / HTTP/1.1\r\nbaggage: 1\r\nbaggage: 2\r\nbaggage: 3\r\nbaggage: 4\r\nbaggage: 5\r\n\r\n"),
-	 "1 m=GET t=/ 1.1 bg=1 bg=2 bg=3 bg=4"},
+     "1 m=GET t=/ 1.1 bg=1 bg=2 bg=3 bg=4"},
 	{S("GET / HTTP/1.1\r\nb3: 0\r\nX-B3-TraceId: t\r\nx-b3-spanid: s\r\nX-B3-Sampled: 1\r\nX-B3-Flags: 1\r\n"
-	   "X-Amzn-Trace-Id: Root=1\r\n\r\n"),
-	 "1 m=GET t=/ 1.1 b3=0 b3t=t b3s=s b3d=1 b3f=1 xray=Root=1"},
+       "X-Amzn-Trace-Id: Root=1\r\n\r\n"),
+     "1 m=GET t=/ 1.1 b3=0 b3t=t b3s=s b3d=1 b3f=1 xray=Root=1"},
 	/* '-' and digits of names do not fold: \r is '-' without bit 0x20 */
 	{S("POST / HTTP/1.1\r\nContent\rLength: 5\r\nx\rb3\rflags: 1\r\n\r\n"), "3 m=POST t=/ 1.1"},
 	{S("GET / HTTP/1.1\r\n : x\r\n\r\n"), "BAD"},
@@ -121,7 +121,7 @@ static const struct {
 	{S("POST / HTTP/1.1\r\nContent-Length: 5 5\r\n\r\n"), "BAD"},
 	{S("POST / HTTP/1.1\r\nContent-Length: \v5\r\n\r\n"), "BAD"},
 	{S("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"),
-	 "3 m=POST t=/ 1.1 length=5 chunked conflict"},
+     "3 m=POST t=/ 1.1 length=5 chunked conflict"},
 	{S("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n"), "3 m=POST t=/ 1.1 chunked"},
 	{S("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"), "3 m=POST t=/ 1.1 chunked"},
 	{S("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n"), "3 m=POST t=/ 1.1 te_other"},
@@ -141,9 +141,9 @@ static const struct {
 
 	/* signatures that name traceparent */
 	{S("GET / HTTP/1.1\r\nAuthorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host;traceparent;x-amz-date, Signature=0\r\n\r\n"),
-	 "1 m=GET t=/ 1.1 signed"},
+     "1 m=GET t=/ 1.1 signed"},
 	{S("GET / HTTP/1.1\r\nauthorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host;x-amz-date, Signature=0\r\n\r\n"),
-	 "1 m=GET t=/ 1.1"},
+     "1 m=GET t=/ 1.1"},
 	{S("GET / HTTP/1.1\r\nAuthorization: AWS4 SignedHeaders=host;x-traceparent\r\n\r\n"), "1 m=GET t=/ 1.1"},
 	{S("GET / HTTP/1.1\r\nAuthorization: AWS4 SignedHeaders=host;traceparents\r\n\r\n"), "1 m=GET t=/ 1.1"},
 	{S("GET / HTTP/1.1\r\nAuthorization: AWS4 SignedHeaders=TraceParent\r\n\r\n"), "1 m=GET t=/ 1.1 signed"},
@@ -170,14 +170,16 @@ TEST(other_protocols_are_refused_early)
 		size_t n;
 		size_t by; /* BAD with this many bytes, PARTIAL with fewer */
 	} others[] = {
-		{S("\x16\x03\x01\x02\x00\x01"), 1},                   /* TLS hello */
-		{S("*1\r\n$4\r\nPING\r\n"), 3},                       /* Redis */
-		{S("PING\r\n"), 5},                                   /* Redis inline, IRC */
-		{S("get key\r\n"), 8},                                /* memcached */
+		{S("\x16\x03\x01\x02\x00\x01"), 1}, /* TLS hello */
+		{S("*1\r\n$4\r\nPING\r\n"), 3},     /* Redis */
+		{S("PING\r\n"), 5},                 /* Redis inline, IRC */
+		{S("get key\r\n"), 8},              /* memcached */
 		{S("set k 0 0 5\r\nhello\r\n"), 7},
-		{S("\x80\x01\x00\x00"), 1},                           /* memcached binary */
-		{S("\x00\x00\x00\x08\x04\xd2\x16\x2f"), 1},           /* PostgreSQL */
-		{S("\x4a\x00\x00\x00\x0a""5.5"), 2},                  /* MySQL greeting: 'J' is a token */
+		{S("\x80\x01\x00\x00"), 1},                 /* memcached binary */
+		{S("\x00\x00\x00\x08\x04\xd2\x16\x2f"), 1}, /* PostgreSQL */
+		{S("\x4a\x00\x00\x00\x0a"
+	       "5.5"),
+	     2}, /* MySQL greeting: 'J' is a token */
 		{S("SSH-2.0-OpenSSH_9.2\r\n"), 20},
 		{S("EHLO client.example\r\n"), 20},
 		{S("220 mail.example ESMTP\r\n"), 18},

@@ -14,9 +14,9 @@ static const struct {
 	{S("HTTP/1.1 999 x\xff y\r\n\r\n"), "999 1.1"},
 	{S("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), "100 1.1 +19"},
 	{S("HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Mon, 24 Nov 2025 12:13:14 GMT\r\nContent-Type: text/html\r\n"
-	   "Content-Length: 612\r\nLast-Modified: Mon, 24 Nov 2025 12:13:14 GMT\r\nConnection: keep-alive\r\n"
-	   "ETag: \"64b0a0f2-264\"\r\nAccept-Ranges: bytes\r\n\r\n<html>"),
-	 "200 1.1 length=612 keep_alive +6"},
+       "Content-Length: 612\r\nLast-Modified: Mon, 24 Nov 2025 12:13:14 GMT\r\nConnection: keep-alive\r\n"
+       "ETag: \"64b0a0f2-264\"\r\nAccept-Ranges: bytes\r\n\r\n<html>"),
+     "200 1.1 length=612 keep_alive +6"},
 	{S("HTTP/1.1 200 OK\r\ntransfer-encoding: CHUNKED\r\nconnection: Close\r\n\r\n"), "200 1.1 chunked close"},
 	{S("HTTP/1.1 101 Switching Protocols\r\nUPGRADE: websocket\r\nConnection: upgrade\r\n\r\n"), "101 1.1 upgrade"},
 	{S("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 4\r\n\r\n"), "200 1.1 length=4 te_other conflict"},

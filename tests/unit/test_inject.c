@@ -36,7 +36,8 @@ static int cut(struct iovec *v, const char *p, size_t n, int count)
 {
 	size_t at = 0;
 	for (int i = 0; i < count; i++) {
-		size_t k = i + 1 == count ? n - at : count > 2 && i == 0 ? 0 : (n - at) / (size_t)(count - i);
+		size_t k = i + 1 == count ? n - at : count > 2 && i == 0 ? 0
+		                                                         : (n - at) / (size_t)(count - i);
 		v[i] = (struct iovec){(void *)(uintptr_t)(p + at), k};
 		at += k;
 	}
@@ -476,7 +477,7 @@ TEST(another_connection_at_the_end)
 		OK(inject_begin(&t, fd, &v, 1, NULL, 0));
 		on_close(fd);
 		if (same)
-			on_accept(fd, NULL, 0); /* very likely in the same memory */
+			on_accept(fd, NULL, 0);                  /* very likely in the same memory */
 		EQ_INT(inject_end(&t, fd, 30, &err, 0), 17); /* within our header */
 		if (same)
 			rxs(fd, "GET /new HTTP/1.1\r\n\r\n");
@@ -536,7 +537,7 @@ TEST(real_kernel)
 			struct iovec v = {host + at, (size_t)n - at};
 			struct tx t;
 			ssize_t r = inject_begin(&t, fd[0], &v, 1, NULL, MSG_DONTWAIT) ? sendmsg(fd[0], &t.msg, MSG_DONTWAIT)
-			                                                              : send(fd[0], v.iov_base, v.iov_len, MSG_DONTWAIT);
+			                                                               : send(fd[0], v.iov_base, v.iov_len, MSG_DONTWAIT);
 			err = errno;
 			r = inject_end(&t, fd[0], r, &err, MSG_DONTWAIT);
 			if (r > 0)

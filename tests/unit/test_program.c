@@ -104,8 +104,12 @@ TEST(scripts)
 	static const struct {
 		const char *in, *want;
 	} rows[] = {
-		{"#!/bin/sh\necho", "/bin/sh"},  {"#! \t/usr/bin/env python3\n", "/usr/bin/env"}, {"#!/bin/sh -e", "/bin/sh"},
-		{"#!", ""},                      {"#!\n", ""},                                    {"#!/bin/sh\r\n", "/bin/sh"},
+		{"#!/bin/sh\necho", "/bin/sh"},
+		{"#! \t/usr/bin/env python3\n", "/usr/bin/env"},
+		{"#!/bin/sh -e", "/bin/sh"},
+		{"#!", ""},
+		{"#!\n", ""},
+		{"#!/bin/sh\r\n", "/bin/sh"},
 		{"#!   ", ""},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -120,7 +124,11 @@ TEST(scripts)
 	EQ_INT(inspect("", 0).kind, PROGRAM_UNKNOWN);
 	EQ_INT(inspect("#", 1).kind, PROGRAM_UNKNOWN);
 	EQ_INT(inspect("echo hello", 10).kind, PROGRAM_UNKNOWN);
-	EQ_INT(inspect("\x7f" "ELF", 4).kind, PROGRAM_FOREIGN);
+	EQ_INT(inspect("\x7f"
+	               "ELF",
+	               4)
+	           .kind,
+	       PROGRAM_FOREIGN);
 }
 
 TEST(files_that_are_here)

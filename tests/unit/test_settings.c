@@ -233,7 +233,21 @@ TEST(sampler_arguments)
 	static const struct {
 		const char *arg;
 		bool good;
-	} rows[] = {{"0", 1}, {"1", 1}, {"0.25", 1}, {".5", 1}, {"1.0", 1}, {"1e-3", 1}, {"many", 0}, {"2", 0}, {"-1", 0}, {"0,5", 0}, {"0.5x", 0}, {".", 0}, {"nan", 0}};
+	} rows[] = {
+		{"0", 1},
+		{"1", 1},
+		{"0.25", 1},
+		{".5", 1},
+		{"1.0", 1},
+		{"1e-3", 1},
+		{"many", 0},
+		{"2", 0},
+		{"-1", 0},
+		{"0,5", 0},
+		{"0.5x", 0},
+		{".", 0},
+		{"nan", 0},
+	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char var[64];
 		snprintf(var, sizeof var, "OTEL_TRACES_SAMPLER_ARG=%s", rows[i].arg);

@@ -285,7 +285,7 @@ TEST(tracestate)
 	check_join(tracestate_join, "a=1,b=2|c=3", 512, "a=1,b=2,c=3");
 	check_join(tracestate_join, " a=1 ,\t, b=2 ,|,|c=3", 512, "a=1,b=2,c=3");
 	check_join(tracestate_join, "a=1\r\n ,b=2", 512, "a=1,b=2"); /* folded */
-	check_join(tracestate_join, "a=1,b=2|a=3", 512, "a=1,b=2"); /* the leftmost is the latest */
+	check_join(tracestate_join, "a=1,b=2|a=3", 512, "a=1,b=2");  /* the leftmost is the latest */
 	check_join(tracestate_join, "ab=1,a=2", 512, "ab=1,a=2");
 	check_join(tracestate_join, "t@s=1,0x=2,a_-*/9=z y", 512, "t@s=1,0x=2,a_-*/9=z y");
 	check_join(tracestate_join, "A=1,=2,b,c=,d=e=f,@x=1,_x=1,-x=1,g=h\ti,j=\x7f,k=\x01,l=\xc3\xa4,ok=1", 512, "ok=1");

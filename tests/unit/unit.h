@@ -42,13 +42,13 @@ __attribute__((unused)) static void unit_register(struct unit_test *t)
 	unit_tail = &t->next;
 }
 
-#define TEST(id)                                                                         \
-	static void unit_run_##id(void);                                                     \
-	__attribute__((constructor)) static void unit_add_##id(void)                         \
-	{                                                                                    \
-		static struct unit_test t = {#id, unit_run_##id, NULL};                          \
-		unit_register(&t);                                                               \
-	}                                                                                    \
+#define TEST(id)                                                 \
+	static void unit_run_##id(void);                             \
+	__attribute__((constructor)) static void unit_add_##id(void) \
+	{                                                            \
+		static struct unit_test t = {#id, unit_run_##id, NULL};  \
+		unit_register(&t);                                       \
+	}                                                            \
 	static void unit_run_##id(void)
 
 __attribute__((unused, format(printf, 1, 2))) static void unit_case(const char *fmt, ...)
@@ -60,8 +60,7 @@ __attribute__((unused, format(printf, 1, 2))) static void unit_case(const char *
 }
 
 /* stderr may be what a test looks at, so failures go to stdout. */
-__attribute__((unused, noreturn, format(printf, 3, 4)))
-static void unit_fail(const char *file, int line, const char *fmt, ...)
+__attribute__((unused, noreturn, format(printf, 3, 4))) static void unit_fail(const char *file, int line, const char *fmt, ...)
 {
 	va_list ap;
 	printf("not ok %s: %s:%d: ", unit_name, file, line);
@@ -96,35 +95,35 @@ __attribute__((unused)) static const char *unit_show(const void *p, size_t n)
 	return out;
 }
 
-#define OK(cond)                                          \
-	do {                                                  \
-		if (!(cond))                                      \
-			unit_fail(__FILE__, __LINE__, "%s", #cond);   \
+#define OK(cond)                                        \
+	do {                                                \
+		if (!(cond))                                    \
+			unit_fail(__FILE__, __LINE__, "%s", #cond); \
 	} while (0)
 
-#define EQ_INT(got, want)                                                                           \
-	do {                                                                                            \
-		long long unit_g = (long long)(got), unit_w = (long long)(want);                            \
-		if (unit_g != unit_w)                                                                       \
-			unit_fail(__FILE__, __LINE__, "%s is %lld, expected %lld", #got, unit_g, unit_w);       \
+#define EQ_INT(got, want)                                                                     \
+	do {                                                                                      \
+		long long unit_g = (long long)(got), unit_w = (long long)(want);                      \
+		if (unit_g != unit_w)                                                                 \
+			unit_fail(__FILE__, __LINE__, "%s is %lld, expected %lld", #got, unit_g, unit_w); \
 	} while (0)
 
-#define EQ_STR(got, want)                                                                           \
-	do {                                                                                            \
-		const char *unit_g = (got), *unit_w = (want);                                               \
-		if (!unit_g || !unit_w ? unit_g != unit_w : strcmp(unit_g, unit_w) != 0)                    \
-			unit_fail(__FILE__, __LINE__, "%s is %s, expected %s", #got,                            \
-			          unit_show(unit_g, unit_g ? strlen(unit_g) : 0),                               \
-			          unit_show(unit_w, unit_w ? strlen(unit_w) : 0));                              \
+#define EQ_STR(got, want)                                                        \
+	do {                                                                         \
+		const char *unit_g = (got), *unit_w = (want);                            \
+		if (!unit_g || !unit_w ? unit_g != unit_w : strcmp(unit_g, unit_w) != 0) \
+			unit_fail(__FILE__, __LINE__, "%s is %s, expected %s", #got,         \
+			          unit_show(unit_g, unit_g ? strlen(unit_g) : 0),            \
+			          unit_show(unit_w, unit_w ? strlen(unit_w) : 0));           \
 	} while (0)
 
-#define EQ_MEM(got, got_n, want, want_n)                                                            \
-	do {                                                                                            \
-		const void *unit_g = (got), *unit_w = (want);                                               \
-		size_t unit_gn = (size_t)(got_n), unit_wn = (size_t)(want_n);                               \
-		if (unit_gn != unit_wn || (unit_gn && memcmp(unit_g, unit_w, unit_gn) != 0))                \
-			unit_fail(__FILE__, __LINE__, "%s is %s (%zu bytes), expected %s (%zu)", #got,          \
-			          unit_show(unit_g, unit_gn), unit_gn, unit_show(unit_w, unit_wn), unit_wn);    \
+#define EQ_MEM(got, got_n, want, want_n)                                                         \
+	do {                                                                                         \
+		const void *unit_g = (got), *unit_w = (want);                                            \
+		size_t unit_gn = (size_t)(got_n), unit_wn = (size_t)(want_n);                            \
+		if (unit_gn != unit_wn || (unit_gn && memcmp(unit_g, unit_w, unit_gn) != 0))             \
+			unit_fail(__FILE__, __LINE__, "%s is %s (%zu bytes), expected %s (%zu)", #got,       \
+			          unit_show(unit_g, unit_gn), unit_gn, unit_show(unit_w, unit_wn), unit_wn); \
 	} while (0)
 
 /*
