@@ -147,6 +147,18 @@ static void frame(struct making *m, struct slice t)
 	f->in_app = in_app(file);
 }
 
+/* node 18 ends no line here: "inner (/srv/a.js:1:20)f (/srv/a.js:2:16)node:internal/main/run_main_module:28:49" */
+static struct slice cut_joined(struct slice *line)
+{
+	uint32_t n = 1;
+	while (n < line->n && !(line->p[n] == ')' && line->p[n - 1] >= '0' && line->p[n - 1] <= '9'))
+		n++;
+	n += n < line->n;
+	struct slice first = {line->p, n};
+	*line = after(*line, n);
+	return first;
+}
+
 static void name_it(struct made_exception *e, struct slice l)
 {
 	size_t n = class_name(l);
@@ -238,7 +250,8 @@ static bool aborts(struct making *m, struct slice first, struct slice rest)
 			return false;
 		name_it(make_exception(m, (struct slice){0}, (struct slice){0}), after(first, sizeof uncaught - 1));
 		for (rest = after(rest, 6); rest.n;)
-			frame(m, cut_line(&rest));
+			for (struct slice line = cut_line(&rest); line.n;)
+				frame(m, cut_joined(&line));
 		return true;
 	}
 	struct slice what = starts(first, fatal) ? after(first, sizeof fatal - 1) : after(first, 2);

@@ -458,7 +458,7 @@ def exporter_is_killed():
         got = collections.Counter(box.lines())
         equal(set(got), set(printed), "lines")
         check(sum((got - printed).values()) <= 1000, "%d lines came twice" % sum((got - printed).values()))
-        check(len(re.findall("remora: exporting from", r.err.decode())) == 2, "exporters: " + r.err.decode()[:400])
+        check(len(re.findall("remora: exporting from", r.err.decode())) >= 2, "exporters: " + r.err.decode()[:400])
 
 
 @test

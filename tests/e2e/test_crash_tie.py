@@ -90,7 +90,7 @@ def tied(spans, item, uuid_key="rollbar.uuid"):
         (name, attrs), = s.events
         equal((name, attrs["exception.type"]), ("exception", "SIGSEGV"), "event")
         check("0x0" in attrs["exception.message"], attrs["exception.message"])
-        check("string_at" in attrs["exception.stacktrace"], attrs["exception.stacktrace"][:300])
+        check("_ctypes" in attrs["exception.stacktrace"], attrs["exception.stacktrace"][:300])
         equal(s[uuid_key], item["uuid"], "%s: uuid" % s)
     custom = item["custom"]
     equal((custom["trace_id"], custom["span_id"]), (boom.trace_id, boom.span_id), "ids in the item")

@@ -12,6 +12,7 @@ SAMPLE(node_agg)
 SAMPLE(node_esm)
 SAMPLE(node_logged)
 SAMPLE(node_uncaught)
+SAMPLE(node_uncaught18)
 SAMPLE(node_heap)
 SAMPLE(node_oom)
 SAMPLE(java_main)
@@ -73,6 +74,7 @@ static const struct expect {
      "node:fs", 573, 18, "Error"},
 	{T(node_logged), FATE_LOGGED, "javascript", "Error", "handled", 1, 7, "<anonymous>", "[eval]", 1, 13, "Error"},
 	{T(node_uncaught), FATE_PROCESS, "javascript", "TypeError", "bad", 1, 9, "inner", "/srv/app/u.js", 1, 20, "TypeError"},
+	{T(node_uncaught18), FATE_PROCESS, "javascript", "TypeError", "bad", 1, 9, "inner", "/srv/app/u.js", 1, 20, "TypeError"},
 	{T(node_heap), FATE_PROCESS, "javascript", "FATAL ERROR", "Reached heap limit Allocation failed - JavaScript heap out of memory", 1, 0,
      NULL, NULL, 0, 0, "FATAL ERROR"},
 	{T(node_oom), FATE_PROCESS, "javascript", "FATAL ERROR", "Fatal process OOM in Failed to reserve virtual memory for CodeRange", 1, 0,
