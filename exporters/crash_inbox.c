@@ -270,15 +270,13 @@ bool inbox_claim(struct inbox *i, const char *name, struct inbox_file *out)
 	return ok;
 }
 
-bool inbox_read(struct inbox *i, struct inbox_file *f)
+/* All `size` bytes of fd, which is closed. */
+static bool take_bytes(int fd, size_t size, struct inbox_file *f)
 {
-	struct stat st;
-	int dir = dir_of(i), fd = dir < 0 ? -1 : open_file(dir, f->name);
-	size_t size = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= INBOX_FILE_MOST ? (size_t)st.st_size : 0;
-	char *p = size ? malloc(size) : NULL;
 	f->n = 0;
-	while (p && f->n < size) {
-		ssize_t k = pread(fd, p + f->n, size - f->n, (off_t)f->n);
+	f->bytes = size ? malloc(size) : NULL;
+	while (f->bytes && f->n < size) {
+		ssize_t k = pread(fd, (char *)f->bytes + f->n, size - f->n, (off_t)f->n);
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k <= 0)
@@ -287,8 +285,15 @@ bool inbox_read(struct inbox *i, struct inbox_file *f)
 	}
 	if (fd >= 0)
 		close(fd);
-	f->bytes = p;
-	return p;
+	return f->bytes;
+}
+
+bool inbox_read(struct inbox *i, struct inbox_file *f)
+{
+	struct stat st;
+	int dir = dir_of(i), fd = dir < 0 ? -1 : open_file(dir, f->name);
+	bool ok = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= INBOX_FILE_MOST;
+	return take_bytes(fd, ok ? (size_t)st.st_size : 0, f);
 }
 
 bool inbox_fetch(uint64_t offer, struct inbox_file *f)
@@ -303,19 +308,7 @@ bool inbox_fetch(uint64_t offer, struct inbox_file *f)
 	bool ok = fd >= 0 && fcntl(fd, F_GET_SEALS) >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	          st.st_size >= (off_t)sizeof(struct crash_head) && st.st_size <= INBOX_FILE_MOST;
 	snprintf(f->name, sizeof f->name, "(memory of %d)", pid);
-	f->n = 0;
-	f->bytes = ok ? malloc((size_t)st.st_size) : NULL;
-	while (f->bytes && f->n < (size_t)st.st_size) {
-		ssize_t k = pread(fd, (char *)f->bytes + f->n, (size_t)st.st_size - f->n, (off_t)f->n);
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			break;
-		f->n += (size_t)k;
-	}
-	if (fd >= 0)
-		close(fd);
-	return f->bytes;
+	return take_bytes(fd, ok ? (size_t)st.st_size : 0, f);
 }
 
 void inbox_done(struct inbox *i, const char *taken)

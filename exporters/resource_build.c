@@ -24,11 +24,6 @@ static struct slice from_to(const char *p, const char *e)
 	return (struct slice){p, (uint32_t)(e - p)};
 }
 
-static struct slice slice_of(const char *s)
-{
-	return (struct slice){s, (uint32_t)strlen(s)};
-}
-
 /* The value of NAME=VALUE in the description. */
 static struct slice described(const struct process_facts *f, const char *name)
 {

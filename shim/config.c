@@ -1,5 +1,6 @@
 #include "config.h"
 #include "base/env_hash.h"
+#include "base/glob.h"
 #include "base/sys.h"
 #include <signal.h>
 #include <string.h>
@@ -101,26 +102,9 @@ const char *config_get(const char *name)
 
 /* ---- globs ---- */
 
-static bool glob(const char *p, const char *pe, const char *s)
+static bool fits(const char *b, const char *e, const char *path)
 {
-	const char *star = NULL, *mark = NULL;
-	while (*s) {
-		if (p < pe && *p == '*') {
-			star = p++;
-			mark = s;
-		} else if (p < pe && (*p == '?' || *p == *s)) {
-			p++;
-			s++;
-		} else if (star) {
-			p = star + 1;
-			s = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < pe && *p == '*')
-		p++;
-	return p == pe;
+	return glob_fits((struct slice){b, (uint32_t)(e - b)}, slice_of(path), false);
 }
 
 bool glob_list(const char *list, const char *path)
@@ -134,10 +118,10 @@ bool glob_list(const char *list, const char *path)
 			b++;
 		while (t > b && t[-1] == ' ')
 			t--;
-		if (b < t && glob(b, t, memchr(b, '/', (size_t)(t - b)) ? path : file))
+		if (b < t && fits(b, t, memchr(b, '/', (size_t)(t - b)) ? path : file))
 			return true;
 		/* "*curl*" is meant for the whole path too */
-		if (b < t && *b == '*' && glob(b, t, path))
+		if (b < t && *b == '*' && fits(b, t, path))
 			return true;
 		p = *e ? e + 1 : e;
 	}

@@ -210,7 +210,7 @@ const char *aws_json_read(struct aws_found *f, const char *text, size_t n)
 	return whole(f, why);
 }
 
-static struct slice_of {
+static struct element {
 	const char *p;
 	size_t n;
 } element(const char *text, size_t n, const char *open, const char *close)
@@ -218,19 +218,19 @@ static struct slice_of {
 	const char *p = memmem(text, n, open, strlen(open)), *end = text + n;
 	const char *e = p ? memmem(p, (size_t)(end - p), close, strlen(close)) : NULL;
 	if (!e)
-		return (struct slice_of){NULL, 0};
+		return (struct element){NULL, 0};
 	p += strlen(open);
 	while (p < e && (is_blank(*p) || *p == '\n'))
 		p++;
 	while (e > p && (is_blank(e[-1]) || e[-1] == '\n'))
 		e--;
-	return (struct slice_of){p, (size_t)(e - p)};
+	return (struct element){p, (size_t)(e - p)};
 }
 #define ELEMENT(text, n, name) element(text, n, "<" name ">", "</" name ">")
 
 const char *aws_xml_read(struct aws_found *f, const char *text, size_t n)
 {
-	struct slice_of all = ELEMENT(text, n, "Credentials"), s;
+	struct element all = ELEMENT(text, n, "Credentials"), s;
 	*f = (struct aws_found){0};
 	if (!all.p)
 		return "it has no Credentials";

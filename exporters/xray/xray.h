@@ -26,8 +26,6 @@ bool xray_address_parse(const char *s, struct xray_address *udp, struct xray_add
 
 /* ---- xray_name.c; pure ---- */
 
-/* '*' any run, '?' one character, ASCII case aside: as X-Ray's rules and the SDKs' dynamic naming match. */
-bool xray_wildcard(const char *pattern, struct slice text);
 /* What a name may hold: letters, digits, blanks and _.:/%&#=+\-@, at most 200 characters; never empty. Bytes written. */
 #define XRAY_NAME_MOST 200
 size_t xray_name_clean(struct slice s, char out[static XRAY_NAME_MOST * 4 + 1]);

@@ -1,4 +1,5 @@
 /* What a document says beside the request: annotations, metadata, and where it all runs. */
+#include "base/glob.h"
 #include "exporters/xray/xray_priv.h"
 #include "version.h"
 #include <strings.h>
@@ -45,17 +46,11 @@ static bool is_annotation(const struct doc *d, const char *key)
 	const struct xray_settings *x = &d->s->settings->xray;
 	struct slice given = resource_text(d, "aws.xray.annotations");
 	const char *const lists[] = {x->annotations, given.p};
-	struct slice k = {key, (uint32_t)strlen(key)};
 	for (int i = 0; i < 2; i++)
 		for (const char *p = lists[i]; p && *p;) {
-			char pattern[128];
 			size_t n = strcspn(p, ",; ");
-			if (n && n < sizeof pattern) {
-				memcpy(pattern, p, n);
-				pattern[n] = 0;
-				if (xray_wildcard(pattern, k))
-					return true;
-			}
+			if (n && glob_fits((struct slice){p, (uint32_t)n}, slice_of(key), true))
+				return true;
 			p += n + (p[n] != 0);
 		}
 	return false;

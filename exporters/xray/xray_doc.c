@@ -2,6 +2,7 @@
  * A record as a segment or subsegment document. Names come from span_attrs.c, so that X-Ray and OTLP tell the same;
  * what has no place of its own in a document stands in its metadata, or in its annotations where that is wished.
  */
+#include "base/glob.h"
 #include "exporters/span_aws.h"
 #include "exporters/xray/xray_priv.h"
 #include "proto/http1.h"
@@ -34,7 +35,7 @@ static void put_service_name(struct doc *d)
 	const struct xray_settings *x = &d->s->settings->xray;
 	struct slice host = d->s->attrs->kind == KIND_SERVER && x->dynamic ? host_of(d->s->view) : (struct slice){NULL, 0};
 	const char *name = x->name ? x->name : d->s->resource->service_name;
-	put_name(d, host.n && xray_wildcard(x->dynamic, host) ? host : (struct slice){name, (uint32_t)strlen(name)});
+	put_name(d, host.n && glob_fits(slice_of(x->dynamic), host, true) ? host : slice_of(name));
 }
 
 static void put_trace_id(struct doc *d)

@@ -1,33 +1,6 @@
-/* Names of segments, and the wildcards of X-Ray. */
+/* Names of segments. */
 #include "exporters/utf8.h"
 #include "exporters/xray/xray.h"
-
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-}
-
-bool xray_wildcard(const char *pattern, struct slice text)
-{
-	const char *p = pattern, *s = text.p, *e = text.p + text.n, *star = NULL, *mark = NULL;
-	while (s < e) {
-		if (*p == '*') {
-			star = p++;
-			mark = s;
-		} else if (*p && (*p == '?' || lower(*p) == lower(*s))) {
-			p++;
-			s++;
-		} else if (star) {
-			p = star + 1;
-			s = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (*p == '*')
-		p++;
-	return !*p;
-}
 
 /*
  * Letters beyond ASCII are whatever Unicode says; X-Ray refuses a document for one that is none. So only runs of code

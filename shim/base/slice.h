@@ -13,6 +13,12 @@ struct slice {
 
 #define SLICE(lit) ((struct slice){(lit), (uint32_t)sizeof(lit) - 1})
 
+/* NULL is empty. */
+static inline struct slice slice_of(const char *s)
+{
+	return (struct slice){s, s ? (uint32_t)strlen(s) : 0};
+}
+
 static inline bool slice_eq(struct slice a, struct slice b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

@@ -1,34 +1,8 @@
 /* Matching and taking: see the header. */
 #include "span/xray_rules.h"
+#include "base/glob.h"
 
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-}
-
-bool xray_glob(const char *pattern, uint32_t most, struct slice text)
-{
-	const char *p = pattern, *pe = pattern + strnlen(pattern, most), *s = text.p, *e = text.p + text.n, *star = NULL, *mark = NULL;
-	while (s < e) {
-		if (p < pe && *p == '*') {
-			star = p++;
-			mark = s;
-		} else if (p < pe && (*p == '?' || lower(*p) == lower(*s))) {
-			p++;
-			s++;
-		} else if (star) {
-			p = star + 1;
-			s = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < pe && *p == '*')
-		p++;
-	return p == pe;
-}
-
-#define FITS(field, text) ((text).n == 0 || xray_glob(r->field, sizeof r->field, text))
+#define FITS(field, text) ((text).n == 0 || glob_fits((struct slice){r->field, (uint32_t)strnlen(r->field, sizeof r->field)}, text, true))
 
 /* A Host with its port, and without: rules are written both ways. */
 static bool host_fits(const struct xray_rule *r, struct slice host)

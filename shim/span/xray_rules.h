@@ -56,8 +56,6 @@ struct xray_request { /* of a request head; empty: not known, matches any patter
 	struct slice service, type, host, method, path;
 };
 
-/* '*' any run, '?' one character, ASCII case aside; `most` bytes of the pattern at most. Pure. */
-bool xray_glob(const char *pattern, uint32_t most, struct slice text);
 /* The first rule that matches, or the fallback. */
 struct xray_rule *xray_rules_match(struct xray_rules *r, const struct xray_request *q, uint64_t now_s);
 /* Takes the decision for a request that matched; `random` has 32 good bits. */

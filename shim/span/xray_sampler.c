@@ -1,16 +1,12 @@
 /* OTEL_TRACES_SAMPLER=xray on a host thread: the request as the rules see it, and the decision. */
 #include "base/clock.h"
+#include "base/glob.h"
 #include "config.h"
 #include "span/process.h"
 #include "span/span_private.h"
 
 /* Where there is no arena: as X-Ray decides without rules, for this process alone. */
 static struct xray_rule alone = {.rate = XRAY_RATE_FALLBACK, .reservoir = 1};
-
-static struct slice text(const char *s)
-{
-	return (struct slice){s, s ? (uint32_t)strlen(s) : 0};
-}
 
 /* The path of a target, without scheme, authority and query. */
 static struct slice path_of(struct slice t)
@@ -26,7 +22,7 @@ bool xray_decide(struct span_ctx *c, const struct http1_head *h)
 {
 	struct arena *a = process_arena();
 	struct xray_rules *rules = a ? arena_xray_rules(a) : NULL;
-	struct xray_request q = {.service = text(config.xray_service), .type = text(config.xray_type)};
+	struct xray_request q = {.service = slice_of(config.xray_service), .type = slice_of(config.xray_type)};
 	uint64_t now = clock_ns(CLOCK_REALTIME_COARSE) / 1000000000u;
 	uint32_t random;
 	if (h) {
@@ -34,7 +30,7 @@ bool xray_decide(struct span_ctx *c, const struct http1_head *h)
 		q.method = h->method_raw;
 		q.path = path_of(h->target);
 		/* With dynamic naming the segment's name is the host. */
-		if (config.xray_dynamic && h->host.n && xray_glob(config.xray_dynamic, UINT32_MAX, h->host))
+		if (config.xray_dynamic && h->host.n && glob_fits(slice_of(config.xray_dynamic), h->host, true))
 			q.service = h->host;
 	}
 	memcpy(&random, c->trace_id + 12, sizeof random);

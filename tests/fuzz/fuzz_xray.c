@@ -2,10 +2,11 @@
  * X-Ray: addresses, and documents of records with any strings (divided by 0xfe bytes). A document is JSON, fits a
  * datagram, and its name and URL are what X-Ray takes.
  */
+#include "base/glob.h"
 #include "build/deps/include/cjson/cJSON.h"
 #include "exporters/xray/xray.h"
 #include "exporters/xray/xray_rules_json.h"
-#include "fuzz.h"
+#include "fuzz_record.h"
 
 static void address(const char *p, size_t n)
 {
@@ -15,10 +16,9 @@ static void address(const char *p, size_t n)
 	s[n] = 0;
 	if (xray_address_parse(s, &udp, &tcp))
 		HOLDS(udp.port && tcp.port && *udp.host && *tcp.host);
-	char *pattern = strdup(s);
-	xray_wildcard(pattern, (struct slice){s, (uint32_t)n});
-	HOLDS(xray_wildcard("*", (struct slice){s, (uint32_t)n}));
-	free(pattern);
+	struct slice all = {s, (uint32_t)n};
+	glob_fits(slice_of(s), all, true);
+	HOLDS(glob_fits(SLICE("*"), all, true));
 	free(s);
 }
 
@@ -69,47 +69,26 @@ static void document(const struct buf *b)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static char slot[SLOT_SIZE] __attribute__((aligned(8)));
+	static struct fuzz_record f;
 	static struct span_attrs a;
-	struct span_rec *r = (struct span_rec *)slot;
-	const size_t head = 9;
+	const size_t head = FUZZ_RECORD_HEAD + 1;
 	if (size < head || size > 1 << 17)
 		return 0;
 	address((const char *)data + head, size - head);
 	char *json = exact(data + head, size - head);
 	rules(json, size - head);
 	free(json);
-	memset(slot, 0, sizeof slot);
-	memset(r->trace_id, 1, 16);
-	memset(r->span_id, 1, 8);
-	r->kind = data[0];
-	r->method = data[1];
-	r->status = (uint16_t)(data[2] * 4);
-	r->error = data[3] & 15;
-	r->bits = data[4];
-	r->peer.family = data[5] & 7;
-	r->peer.port = data[6];
-	r->minor = data[7] & 3;
+	fuzz_record_make(&f, data, data + head, data + size);
 	if (data[8] & 1)
-		memset(r->parent_id, 2, 8);
-	struct rec_view v = {.rec = r};
-	char *held[REC_TAG_MAX] = {0};
-	const uint8_t *p = data + head, *e = data + size;
-	for (int tag = 1; tag < REC_TAG_MAX && p < e; tag++) {
-		const uint8_t *end = memchr(p, 0xfe, (size_t)(e - p));
-		size_t n = (size_t)((end ? end : e) - p);
-		held[tag] = exact(p, n);
-		v.str[tag] = (struct slice){held[tag], (uint32_t)n};
-		p += n + 1;
-	}
+		memset(((struct span_rec *)f.slot)->parent_id, 2, 8);
 	struct settings s = {.attr_count_limit = UINT32_MAX, .attr_length_limit = UINT32_MAX};
 	s.xray = (struct xray_settings){.dynamic = data[8] & 2 ? "*a*" : NULL, .annotations = data[8] & 4 ? "http.*,url.*,aws*" : NULL};
 	struct attr own[] = {{.key = "service.name", .key_len = 12, .str = "n", .str_len = 1}};
 	struct resource res = {.n = 1, .attrs = own, .service_name = "n"};
 	struct span_event event = {.type = "t", .message = "m\"\x01", .stacktrace = ""};
 	struct buf b = {0};
-	if (span_attrs_make(&a, &v, &s)) {
-		struct xray_span x = {.view = &v, .attrs = &a, .resource = &res, .event = data[8] & 8 ? &event : NULL, .settings = &s, .in_progress = data[8] & 16};
+	if (span_attrs_make(&a, &f.view, &s)) {
+		struct xray_span x = {.view = &f.view, .attrs = &a, .resource = &res, .event = data[8] & 8 ? &event : NULL, .settings = &s, .in_progress = data[8] & 16};
 		if (xray_local_root(&b, &x))
 			document(&b);
 		b.n = 0;
@@ -120,7 +99,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		span_attrs_free(&a);
 	}
 	buf_free(&b);
-	for (int tag = 1; tag < REC_TAG_MAX; tag++)
-		free(held[tag]);
+	fuzz_record_free(&f);
 	return 0;
 }
