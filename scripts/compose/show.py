@@ -3,7 +3,6 @@ import os
 import signal
 import sys
 import textwrap
-import time
 
 sys.dont_write_bytecode = True
 from stack import ROOT, Failed, Stack                    # noqa: E402
@@ -80,7 +79,7 @@ def main():
             print("\n%s serves on, environment of docker-compose.yml; Ctrl-C ends all." % s.url, flush=True)
             try:
                 while s.alive():
-                    time.sleep(1)
+                    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
                 print("\na service ended:\n" + s.log("backend-flask")[-800:])
             except KeyboardInterrupt:
                 pass

@@ -32,6 +32,7 @@ SCENARIOS = {
     "no_arena": Scenario(25, (SEGV, MAPERR, "0x0"), **{**FAULT, "extra": 0}, partial=True, look=in_time),
     "ours_faults": Scenario(47, (SEGV, ACCERR), **SERVED, warns=True, look=both_of(ours_told, in_time)),
     "ours_then_fault": Scenario(47, (SEGV, MAPERR, "0x0"), (SEGV, ACCERR), n=2, **{**SERVED, "extra": 0}, warns=True, look=in_time),
+    "ours_handled": Scenario(47, (SEGV, ACCERR), **SERVED, warns=True, look=both_of(ours_told, in_time)),
     "waits": Scenario(47, **SERVED),
     "killed": Scenario(49, **SERVED),
 }

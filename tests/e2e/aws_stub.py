@@ -5,13 +5,13 @@ and a program under remora; its findings are one line of JSON.
     unshare -n python aws_stub.py '{"argv": [..], "env": {..}, "addresses": ["169.254.169.254"], "imds": {..}}'
 """
 import datetime
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
+
+from stub_server import Handler, StubServer
 
 REGION = "ca-central-1"
 
@@ -33,7 +33,7 @@ class Keys:
         return key
 
 
-class Endpoint:
+class Endpoint(StubServer):
     """One HTTP server; `mode` is a set of ecs, imds, sts and of what goes wrong."""
 
     def __init__(self, keys, address="127.0.0.1", port=0, token=None, role="cruddur-role", modes=("ecs", "imds", "sts"), body=None):
@@ -41,38 +41,14 @@ class Endpoint:
         self.seen, self.faults, self.session = [], [], "imds-token-%d==" % id(self)
         owner = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args):
-                pass
-
+        class Requests(Handler):
             def handle_any(self):
-                n = int(self.headers.get("Content-Length") or 0)
-                raw = self.rfile.read(n)
-                status, body = owner.answer(self.command, self.path, self.headers, raw)
+                status, body = owner.answer(self.command, self.path, self.headers, self.body())
                 owner.seen.append("%s %s %d" % (self.command, self.path.split("?")[0], status))
-                body = body.encode() if isinstance(body, str) else body
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.reply(status, body.encode() if isinstance(body, str) else body)
             do_GET = do_PUT = do_POST = handle_any
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads, block_on_close = True, False
-
-        self._server = Server((address, port), Handler)
-        self.port = self._server.server_address[1]
-        self.url = "http://%s:%d" % (address, self.port)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
-        self._server.shutdown()
-        self._server.server_close()
+        self.listen(Requests, address, port)
 
     def document(self, **more):
         key, secret, token = self.keys.make()

@@ -4,7 +4,6 @@ Refuses what the service refuses: shapes, patterns, lengths, batch size, count, 
 streams, wrong signatures; rejects single events that are too old or too new. It keeps what it took.
 """
 import gzip
-import http.server
 import json
 import re
 import socket
@@ -13,6 +12,7 @@ import threading
 import time
 
 from otlp_receiver import PATIENCE
+from stub_server import Handler, StubServer
 
 KEYS = {"AKIDEXAMPLE": ("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)}
 HOUR = 3600 * 1000
@@ -79,7 +79,7 @@ class Call:
         self.time = time.monotonic()
 
 
-class CloudWatch:
+class CloudWatch(StubServer):
     def __init__(self, keys=None, region="ca-central-1", groups=(), skew=0, port=0, tls=None):
         self.keys, self.region, self.skew = dict(KEYS if keys is None else keys), region, skew
         self.groups = {g: {} for g in groups}    # name -> stream -> [(ms, message)]
@@ -93,40 +93,17 @@ class CloudWatch:
         self._connections = set()
         owner = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-            disable_nagle_algorithm = True
-
-            def log_message(self, *args):
-                pass
-
+        class Calls(Handler):
             def date_time_string(self, timestamp=None):
                 return super().date_time_string(time.time() + owner.skew)
 
             def do_POST(self):
                 owner._post(self)
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads, block_on_close, request_queue_size = True, False, 128
+        self.listen(Calls, port=port, tls=tls)
 
-            def handle_error(self, request, address):
-                pass
-
-        self._server = Server(("127.0.0.1", port), Handler)
-        if tls:     # an ssl.SSLContext; the handshake is the handler's
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = self._server.server_address[1]
-        self.url = "%s:%d" % ("https://localhost" if tls else "http://127.0.0.1", self.port)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
+    def stopping(self):
         self._stop.set()
-        self._server.shutdown()
-        self._server.server_close()
 
     # -- signatures ------------------------------------------------------
 

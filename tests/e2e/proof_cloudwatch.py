@@ -30,7 +30,8 @@ def run(lines, rate, reply=None):
                     with open("/proc/%d/smaps_rollup" % pid) as f:
                         total += int(re.search(r"^Pss: *(\d+)", f.read(), re.M).group(1))
             peak = max(peak, total)
-            time.sleep(0.5)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                p.wait(0.5)
         seconds = time.monotonic() - start
         text = open(log, errors="replace").read()
         stops = [dict(re.findall(r"([a-z._]+) (\d+)", l)) for l in text.splitlines() if l.startswith("remora: stop:")]

@@ -11,13 +11,14 @@ only known tokens, discards what it has already (by uuid), and answers as the te
 a test ends with r.check().
 """
 import gzip
-import http.server
 import json
 import re
 import socket
 import struct
 import threading
 import time
+
+from stub_server import Handler, StubServer
 
 PATIENCE = 1.0
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -157,7 +158,7 @@ class Post:
         self.wall = time.time()
 
 
-class Rollbar:
+class Rollbar(StubServer):
     def __init__(self, tokens=(TOKEN,), port=0, tls=None):
         self.tokens, self.token = list(tokens), tokens[0] if tokens else None
         self.items, self.posts, self.faults, self.script = [], [], [], []
@@ -168,37 +169,15 @@ class Rollbar:
         self._stop = threading.Event()
         owner = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-            disable_nagle_algorithm = True
-
-            def log_message(self, *args):
-                pass
-
+        class Posts(Handler):
             def do_POST(self):
                 owner._post(self)
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads, block_on_close, request_queue_size = True, False, 128
+        self.listen(Posts, port=port, tls=tls)
+        self.url += "/api/1/item/"
 
-            def handle_error(self, request, address):
-                pass
-
-        self._server = Server(("127.0.0.1", port), Handler)
-        self.port = self._server.server_address[1]
-        self.url = "http%s://%s:%d/api/1/item/" % (("s", "localhost", self.port) if tls else ("", "127.0.0.1", self.port))
-        if tls:                                 # the handshake in the connection's thread
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
+    def stopping(self):
         self._stop.set()
-        self._server.shutdown()
-        self._server.server_close()
 
     def _judge(self, h, raw):
         """(status, message, data)"""

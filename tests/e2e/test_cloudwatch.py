@@ -438,7 +438,7 @@ if not a:
 os.read(r, 1)
 b = os.fork()
 if not b: say(b'b', 3000)
-time.sleep(0.7)
+os.read(0, 1)                  # lines of both have arrived
 os.kill(a, signal.SIGKILL)
 os.waitpid(a, 0)
 os.waitpid(b, 0)
@@ -451,14 +451,17 @@ def exporter_is_killed():
     with Box(OTEL_BLRP_SCHEDULE_DELAY="50", REMORA_LOG="debug") as box:
         box.cw.groups["cruddur"]["s"] = []
         box.cw.delay = 0.05
-        r = box.python(HANDOVER)
-        printed = collections.Counter(r.out.decode().splitlines())
+        h = box.start([PYTHON, box.write("a.py", HANDOVER)], stdin=subprocess.PIPE)
+        box.cw.wait(lambda: {l[:2] for l in box.lines()} >= {"a ", "b "} and len(box.lines()) > 200, "lines of both")
+        h.proc.stdin.close()
+        equal(h.wait(), 0, "exit status")
+        printed = collections.Counter(h.out)
         check(printed["b 2999"] and len([l for l in printed if l.startswith("a ")]) > 100, "lines printed: %d" % len(printed))
         box.cw.wait(lambda: not printed - collections.Counter(box.lines()), "all that was printed")
         got = collections.Counter(box.lines())
         equal(set(got), set(printed), "lines")
         check(sum((got - printed).values()) <= 1000, "%d lines came twice" % sum((got - printed).values()))
-        check(len(re.findall("remora: exporting from", r.err.decode())) >= 2, "exporters: " + r.err.decode()[:400])
+        check(len(re.findall("remora: exporting from", "\n".join(h.err))) >= 2, "exporters: %r" % h.err[:6])
 
 
 @test
@@ -505,8 +508,8 @@ def lost_lines_are_counted():
         h = talker(box)
         h.say("end")
         box.cw.wait(lambda: "end" in box.lines(), "the next start's line")
-        left = box.cw.wait(lambda: (lambda a, b: a == b and a)(len(box.lines()), (time.sleep(1), len(box.lines()))[1]), "the rest")
-        h.end()
+        h.end()             # it waits for what it has to send
+        left = len(box.lines())
         lost = int(counts.get("dropped.text", 0)) + int(counts.get("dropped.lines", 0))
         lost += sum(map(int, re.findall(r"(\d+) lines are lost", r.err.decode())))
         check(lost > 1000, "too slow to lose any")

@@ -1,48 +1,31 @@
 """AWS API calls seen on the wire: service, operation, table, queue, bucket and request id, in OTLP and in X-Ray."""
-import http.server
 import json
 import os
-import threading
 
 from harness import *
+from stub_server import Handler, StubServer
 from test_xray import daemon, get, port_of
 from xray_receiver import XrayReceiver
 
 
-class Aws(http.server.ThreadingHTTPServer):
+class Aws(StubServer):
     """Answers any API with 200, a request id and next to nothing."""
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Aws.Handler)
-        self.url = "http://127.0.0.1:%d" % self.server_port
         self.ids = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        owner = self
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        class Calls(Handler):
+            def answer(self):
+                self.body()
+                s3 = "/s3/aws4_request" in self.headers.get("Authorization", "")
+                as_json = "x-amz-json" in self.headers.get("Content-Type", "")
+                owner.ids.append("%08X-REQ" % len(owner.ids))
+                self.reply(200, b"" if self.command == "HEAD" else b"<R/>" if s3 or not as_json else b"{}",
+                           {"x-amz-request-id" if s3 else "x-amzn-RequestId": owner.ids[-1]})
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
 
-        def answer(self):
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            s3 = "/s3/aws4_request" in self.headers.get("Authorization", "")
-            body = b"" if self.command == "HEAD" else b"<R/>" if s3 or "x-amz-json" not in self.headers.get("Content-Type", "") else b"{}"
-            self.server.ids.append("%08X-REQ" % len(self.server.ids))
-            self.send_response(200)
-            self.send_header("x-amz-request-id" if s3 else "x-amzn-RequestId", self.server.ids[-1])
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
-
-        def log_message(self, *_):
-            pass
-
-    def handle_error(self, *_):     # a client that was stopped
-        pass
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
+        self.listen(Calls)
 
 
 @test

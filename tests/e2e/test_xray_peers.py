@@ -1,11 +1,11 @@
 """X-Ray with receivers and senders that are not ours: the OpenTelemetry Collector's awsxrayreceiver, AWS's own daemon,
 and aws-xray-sdk tracing the same Flask program."""
-import http.server
 import json
 import os
 import threading
 
 from harness import *
+from stub_server import Handler, StubServer
 from xray_receiver import XrayReceiver
 from test_xray import flask, get, is_segment
 
@@ -111,54 +111,41 @@ def collector_sees_the_same_spans():
 
 # ---------------------------------------------------------------- the daemon
 
-class Api(http.server.ThreadingHTTPServer):
+class Api(StubServer):
     """The X-Ray API, as far as the daemon calls it: what it is sent must be signed, and is taken apart."""
 
     def __init__(self, rules=(), targets=None, signed=True):
         self.docs, self.telemetry, self.bad, self.asked, self.reports = [], [], [], 0, []
         self.rules, self.targets, self.signed = list(rules), targets or (lambda reports: []), signed
         self.lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), Api.Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        api = self
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        class Calls(Handler):
+            def do_POST(self):
+                self.reply(200, api.answer(self), {"Content-Type": "application/json"})
 
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            api = self.server
-            with api.lock:
-                answer = b'{"UnprocessedTraceSegments":[]}'
-                if api.signed and "Signature=" not in self.headers.get("Authorization", ""):
-                    api.bad.append("unsigned " + self.path)
-                if self.path == "/GetSamplingRules":
-                    api.asked += 1
-                    answer = json.dumps({"NextToken": None, "SamplingRuleRecords": [
-                        {"CreatedAt": 0.0, "ModifiedAt": 0.0, "SamplingRule": r} for r in api.rules]}).encode()
-                elif self.path == "/SamplingTargets":
-                    got = json.loads(body)["SamplingStatisticsDocuments"]
-                    api.reports += got
-                    answer = json.dumps({"SamplingTargetDocuments": api.targets(got), "LastRuleModification": 0.0,
-                                         "UnprocessedStatistics": []}).encode()
-                elif self.path == "/TraceSegments":
-                    api.docs += [json.loads(x) for x in json.loads(body)["TraceSegmentDocuments"]]
-                elif self.path == "/TelemetryRecords":
-                    api.telemetry += json.loads(body)["TelemetryRecords"]
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+        self.listen(Calls)
 
-        def log_message(self, *_):
-            pass
-
-    def handle_error(self, *_):     # a client that was stopped
-        pass
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
+    def answer(self, h):
+        body = h.body()
+        with self.lock:
+            answer = b'{"UnprocessedTraceSegments":[]}'
+            if self.signed and "Signature=" not in h.headers.get("Authorization", ""):
+                self.bad.append("unsigned " + h.path)
+            if h.path == "/GetSamplingRules":
+                self.asked += 1
+                answer = json.dumps({"NextToken": None, "SamplingRuleRecords": [
+                    {"CreatedAt": 0.0, "ModifiedAt": 0.0, "SamplingRule": r} for r in self.rules]}).encode()
+            elif h.path == "/SamplingTargets":
+                got = json.loads(body)["SamplingStatisticsDocuments"]
+                self.reports += got
+                answer = json.dumps({"SamplingTargetDocuments": self.targets(got), "LastRuleModification": 0.0,
+                                     "UnprocessedStatistics": []}).encode()
+            elif h.path == "/TraceSegments":
+                self.docs += [json.loads(x) for x in json.loads(body)["TraceSegmentDocuments"]]
+            elif h.path == "/TelemetryRecords":
+                self.telemetry += json.loads(body)["TelemetryRecords"]
+        return answer
 
 
 class XrayDaemon:
@@ -176,7 +163,7 @@ class XrayDaemon:
         self.address = "127.0.0.1:%d" % self.port
         conf = box.write("xray.yaml", 'Version: 2\nEndpoint: "http://127.0.0.1:%d"\nRegion: us-east-1\nLocalMode: true\n'
                          'Socket: {UDPAddress: "%s", TCPAddress: "%s"}\nLogging: {LogLevel: "dev"}\n'
-                         % (self.api.server_address[1], self.address, self.address))
+                         % (self.api.port, self.address, self.address))
         self.host = box.start([exe, "-c", conf], traced=False, name="xray-daemon", env={
             "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "SECRET", "AWS_EC2_METADATA_DISABLED": "true"})
         wait_port(self.port, self.host)

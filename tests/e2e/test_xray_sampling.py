@@ -61,7 +61,7 @@ def quotas_and_counts():
                  "Interval": 1} for r in reports]
     with Sandbox(OTEL_SERVICE_NAME="backend-flask", OTEL_TRACES_SAMPLER="xray", REMORA_LOG="debug", OTEL_EXPORTER_OTLP_ENDPOINT=None) as box:
         api = box.keep(Api([rule("all", 5, ReservoirSize=10)], targets, signed=False))
-        d = daemon(box, OTEL_TRACES_SAMPLER_ARG="endpoint=http://127.0.0.1:%d,polling_interval=60" % api.server_port)
+        d = daemon(box, OTEL_TRACES_SAMPLER_ARG="endpoint=http://127.0.0.1:%d,polling_interval=60" % api.port)
         _, app = flask(box)
         started(box, app)
         sent = 1
@@ -83,7 +83,7 @@ def quotas_and_counts():
 def a_decision_that_comes_wins():
     with Sandbox(OTEL_SERVICE_NAME="backend-flask", OTEL_TRACES_SAMPLER="xray", REMORA_LOG="debug") as box:
         api = box.keep(Api([rule("none", 5)], signed=False))
-        d = daemon(box, OTEL_TRACES_SAMPLER_ARG="endpoint=http://127.0.0.1:%d" % api.server_port)
+        d = daemon(box, OTEL_TRACES_SAMPLER_ARG="endpoint=http://127.0.0.1:%d" % api.port)
         _, app = flask(box)
         started(box, app)
         get(app, "/home", n=5)
@@ -148,7 +148,7 @@ def without_rules():
 def names_that_cannot_match():
     with Sandbox(OTEL_TRACES_SAMPLER="xray", REMORA_XRAY_DYNAMIC_NAMING="*", OTEL_SERVICE_NAME="backend-flask", REMORA_LOG="debug") as box:
         api = box.keep(Api([rule("Cruddur", 9000, ServiceName="backend-flask")], signed=False))
-        daemon(box, OTEL_TRACES_SAMPLER_ARG="endpoint=http://127.0.0.1:%d" % api.server_port)
+        daemon(box, OTEL_TRACES_SAMPLER_ARG="endpoint=http://127.0.0.1:%d" % api.port)
         _, app = flask(box)
         started(box, app)
         app.wait_line("REMORA_XRAY_DYNAMIC_NAMING: .* rule Cruddur for service backend-flask")

@@ -193,6 +193,13 @@ KEEP static void break_top(void)
 	}
 }
 
+/* Not for faults of others' threads. */
+static void programs(int sig)
+{
+	(void)sig;
+	_exit(96);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -231,7 +238,9 @@ int main(int argc, char **argv)
 		usleep(1000000);
 	} else if (strcmp(name, "killed") == 0)
 		kill(getpid(), SIGKILL);
-	else if (strncmp(name, "ours_", 5) == 0) { /* ours_faults, ours_then_fault */
+	else if (strncmp(name, "ours_", 5) == 0) { /* ours_faults, ours_then_fault, ours_handled */
+		if (strcmp(name, "ours_handled") == 0)
+			signal(SIGSEGV, programs);
 		wait_for(is_idle);
 		take_away("libremora-export.so", "rw-p", close_memory);
 		ask();
