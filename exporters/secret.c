@@ -9,7 +9,7 @@
 
 #define CHUNK (256 * 1024)
 #define SMALLEST 5 /* 32 bytes */
-#define CLASSES 12 /* up to 64 KiB; what is longer is mapped alone */
+#define CLASSES 13 /* up to 128 KiB, for the 64 KiB of an upload and its header; what is longer is mapped alone */
 
 struct block {
 	size_t n; /* in use */
