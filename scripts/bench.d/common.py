@@ -39,12 +39,12 @@ def tool(name):
     return path
 
 
-def compiled(name):
+def compiled(name, *flags):
     """A program of this folder, built when it is older than its source."""
     src, exe = os.path.join(HERE, name + ".c"), os.path.join(OUT, name)
     os.makedirs(OUT, exist_ok=True)
     if not os.path.exists(exe) or os.path.getmtime(exe) < os.path.getmtime(src):
-        subprocess.run([os.environ.get("CC") or "cc", "-O2", "-g", "-Wall", "-Wextra", "-pthread", "-o", exe, src], check=True)
+        subprocess.run([os.environ.get("CC") or "cc", "-O2", "-g", "-Wall", "-Wextra", "-pthread", *flags, "-o", exe, src], check=True)
     return exe
 
 
