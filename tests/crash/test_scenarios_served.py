@@ -2,6 +2,8 @@
 
 14, 25, 47, 49 of crash-capture.md, section 4; tests/hosts/crash_served.c.
 """
+import contextlib
+
 from scenario_table import *
 
 
@@ -36,15 +38,18 @@ SCENARIOS = {
     "waits": Scenario(47, **SERVED),
     "killed": Scenario(49, **SERVED),
 }
-bench = Bench("o2", SCENARIOS)
+BENCHES = {build: Bench(build, SCENARIOS) for build in ("o0", "o2", "stripped")}
 
 
-@cases(**{n: n for n in SCENARIOS})
-def scenario(name):
-    bench.check(name)
+@cases(**{"%s_%s" % (n, build): (build, n) for n in SCENARIOS for build in BENCHES})
+def scenario(case):
+    build, name = case
+    BENCHES[build].check(name)
 
 
 if __name__ == "__main__":
-    with bench:
-        bench.start(wanted(SCENARIOS))
+    with contextlib.ExitStack() as all_of:
+        for build, bench in BENCHES.items():
+            all_of.enter_context(bench)
+            bench.start([n for n in SCENARIOS if wanted(["%s_%s" % (n, build)])])
         main()
