@@ -73,6 +73,13 @@ static void release(struct dest *d, struct ref r)
 	source_unref(s, r.slot);
 }
 
+static void prefetch_slot(const struct arena *a, uint32_t slot)
+{
+	const char *p = (const char *)arena_slot(a, slot);
+	for (int at = 0; at < SLOT_SIZE - 128; at += 64)
+		__builtin_prefetch(p + at);
+}
+
 /* From the queue's head into views and d->batch, as long as they are of one arena and not too long. */
 static void gather(struct dest *d, uint32_t most)
 {
@@ -89,6 +96,8 @@ static void gather(struct dest *d, uint32_t most)
 		struct ref r = queue_at(q, 0);
 		q->head = (q->head + 1) & (q->cap - 1);
 		q->n--;
+		if (q->n && queue_at(q, 0).slot < arena_slots(a))
+			prefetch_slot(a, queue_at(q, 0).slot);
 		if (!rec_view(a, r.slot, room, view)) {
 			bad++;
 			release(d, r);
