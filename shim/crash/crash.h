@@ -3,7 +3,7 @@
  *
  *	kernel -> entry.S -> action.c    which handler? The program's own runs in the frame that the kernel made, or:
  *	catch.c                          one thread captures, the others wait; then death as without us
- *	save.c, threads.c                the crash file (record.h): this thread, then the others, which stay parked
+ *	save.c, save_maps.c, threads.c   the crash file (record.h): this thread, then the others, which stay parked
  *	deliver.c, helper.c              a living exporter of the tree, else the helper, else the next start
  *
  * action.c keeps what the program set with sigaction and its relatives and tells it back; altstack.c keeps an alternate

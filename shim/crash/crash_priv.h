@@ -93,7 +93,7 @@ bool crash_hardware(int sig, const siginfo_t *info);
 void crash_own_signal(int sig, siginfo_t *info, void *uc);
 void crash_own_end(void); /* does not come back where our own thread was captured and the process can live on */
 
-/* save.c: the file */
+/* save.c, save_maps.c: the file */
 struct crash_cause {
 	int sig, end_sig; /* what is told; what the process dies of */
 	const siginfo_t *info;
