@@ -1,10 +1,9 @@
-#include "export_thread.h"
+#include "export_thread_priv.h"
 #include "base/clock.h"
 #include "config.h"
 #include "base/sys.h"
 #include "base/stderr.h"
 #include "crash/crash.h"
-#include "exporters/abi.h"
 #include "hooks/elf_next.h"
 #include "hooks/guard.h"
 #include "hooks/real.h"
@@ -37,26 +36,17 @@ extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 extern int __cxa_at_quick_exit(void (*f)(void *), void *dso);
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
-enum state { NONE,
-	         RUNNING /* from before its creation to its last word */,
-	         NEVER };
 enum { OWN_TIME = 1,
 	   FORK = 2 /* times the forks under way */ };
 
-static _Atomic uint32_t state;
-extern _Atomic uint32_t export_thread_state __attribute__((alias("state")));
-static _Atomic int thread_tid; /* the last one's, 0 = never there */
+_Atomic uint32_t export_thread_state;
+struct export_thread export_thread;
 static _Atomic uint32_t run;
-static _Atomic uint32_t leaves;  /* how often it went to wait: 2 = all is loaded and read */
-static _Atomic uint32_t answers; /* futex: bumped when a request is answered or the thread ends */
-static _Atomic uint32_t request;
-static _Atomic uint64_t deadline_ns;
 static _Atomic uint64_t retry_ns, waiting_ns;
 static uint64_t start_mask;     /* of the constructor's thread: whoever has the same one is in no signal handler */
 static _Atomic uint32_t parked; /* in a forking process: was the fork waited for? */
 static _Atomic bool at_fork;
 static bool own_files; /* it has an fd table of its own */
-static bool prepared;
 static int (*entry)(const struct export_host *);
 static char library[PATH_MAX];
 
@@ -78,20 +68,20 @@ static void run_leave(void)
 {
 	if (atomic_fetch_and(&run, ~(uint32_t)OWN_TIME) >= FORK)
 		sys_futex_wake(&run, INT_MAX);
-	if (atomic_load(&leaves) < 2 && atomic_fetch_add(&leaves, 1) == 1)
-		sys_futex_wake(&leaves, INT_MAX);
+	if (atomic_load(&export_thread.leaves) < 2 && atomic_fetch_add(&export_thread.leaves, 1) == 1)
+		sys_futex_wake(&export_thread.leaves, INT_MAX);
 }
 
 static void answer(void)
 {
-	atomic_fetch_add(&answers, 1);
-	sys_futex_wake(&answers, INT_MAX);
+	atomic_fetch_add(&export_thread.answers, 1);
+	sys_futex_wake(&export_thread.answers, INT_MAX);
 }
 
 static void flushed(void)
 {
 	uint32_t flush = REQUEST_FLUSH;
-	atomic_compare_exchange_strong(&request, &flush, REQUEST_NONE);
+	atomic_compare_exchange_strong(&export_thread.request, &flush, REQUEST_NONE);
 	answer();
 }
 
@@ -117,8 +107,6 @@ static bool lease_try(struct arena *a, bool *takeover)
 	return true;
 }
 
-static struct export_recent recent;
-
 static struct export_host host = {
 	.version = EXPORT_ABI,
 	.env = config.env,
@@ -127,13 +115,13 @@ static struct export_host host = {
 	.busy = busy,
 	.run_enter = run_enter,
 	.run_leave = run_leave,
-	.request = &request,
-	.deadline_ns = &deadline_ns,
+	.request = &export_thread.request,
+	.deadline_ns = &export_thread.deadline_ns,
 	.flushed = flushed,
 	.lease_try = lease_try,
 	.lease_release = arena_lease_release,
 	.stderr_write = write_stderr,
-	.recent = &recent,
+	.recent = &export_thread.recent,
 };
 
 /* Loading is one step that a fork waits out: the loader's lock must not be copied while it is held. */
@@ -162,7 +150,7 @@ static void *thread_main(void *arg)
 	(void)arg;
 	struct thread *t = &thread_self;
 	t->guard = GUARD_LIFE;
-	atomic_store(&thread_tid, sys_gettid());
+	atomic_store(&export_thread.tid, sys_gettid());
 	sys3(SYS_prctl, PR_SET_NAME, "remora", 0);
 	/*
 	 * An fd table of its own: the program's closefrom cannot take our sockets, none of ours stands where it expects
@@ -189,10 +177,10 @@ static void *thread_main(void *arg)
 	if (lease_held) /* nobody took it over from us */
 		arena_lease_release(host.arena);
 	lease_held = false;
-	atomic_store(&leaves, 2);
-	sys_futex_wake(&leaves, INT_MAX);
-	atomic_store(&request, REQUEST_NONE);
-	atomic_store(&state, why == EXPORT_UNFIT ? NEVER : NONE);
+	atomic_store(&export_thread.leaves, 2);
+	sys_futex_wake(&export_thread.leaves, INT_MAX);
+	atomic_store(&export_thread.request, REQUEST_NONE);
+	atomic_store(&export_thread_state, why == EXPORT_UNFIT ? THREAD_NEVER : THREAD_NONE);
 	answer();
 	return NULL;
 }
@@ -205,7 +193,7 @@ static void before_fork(void)
 	if (thread_self.guard == GUARD_LIFE)
 		return;
 	atomic_fetch_add(&run, FORK);
-	if (atomic_load(&state) != RUNNING)
+	if (atomic_load(&export_thread_state) != THREAD_RUNNING)
 		return;
 	uint64_t end = mono_ns() + PARK_NS * (entry ? 1 : 10);
 	for (;;) {
@@ -238,17 +226,17 @@ static void after_fork_child(void)
 void export_thread_forked(void)
 {
 	/* Libraries copied in mid-operation cannot be used again, nor loaded twice. */
-	bool usable = atomic_load(&state) != RUNNING || atomic_load(&parked);
-	if (atomic_load(&state) != NEVER)
-		atomic_store(&state, usable ? NONE : NEVER);
+	bool usable = atomic_load(&export_thread_state) != THREAD_RUNNING || atomic_load(&parked);
+	if (atomic_load(&export_thread_state) != THREAD_NEVER)
+		atomic_store(&export_thread_state, usable ? THREAD_NONE : THREAD_NEVER);
 	atomic_store(&parked, 0);
 	atomic_store(&run, 0);
-	atomic_store(&request, REQUEST_NONE);
-	atomic_store(&thread_tid, 0);
-	atomic_store(&leaves, 0);
-	atomic_store(&recent.size, 0);
-	atomic_store(&recent.frozen, 0);
-	prepared = false;
+	atomic_store(&export_thread.request, REQUEST_NONE);
+	atomic_store(&export_thread.tid, 0);
+	atomic_store(&export_thread.leaves, 0);
+	atomic_store(&export_thread.recent.size, 0);
+	atomic_store(&export_thread.recent.frozen, 0);
+	export_thread.prepared = false;
 	span_forked();
 }
 
@@ -286,15 +274,15 @@ static void quick_exit_begins(void *arg)
 	}
 }
 
-static bool start(void)
+bool export_thread_start(void)
 {
 	struct arena *a = process_arena();
-	uint32_t none = NONE;
+	uint32_t none = THREAD_NONE;
 	uint64_t now = mono_ns(), all = ~0ull, mask;
 	if (!a || !dlsym || !threads_found() || !library[0] || now < atomic_load(&retry_ns))
 		return false;
-	if (!atomic_compare_exchange_strong(&state, &none, RUNNING))
-		return none == RUNNING;
+	if (!atomic_compare_exchange_strong(&export_thread_state, &none, THREAD_RUNNING))
+		return none == THREAD_RUNNING;
 	if (!atomic_exchange(&at_fork, true)) {
 		__register_atfork(before_fork, after_fork_parent, after_fork_child, &__dso_handle);
 		__cxa_at_quick_exit(quick_exit_begins, &__dso_handle);
@@ -303,7 +291,7 @@ static bool start(void)
 	host.dir = process.black_box ? process.dir : "";
 	host.stderr_tty = config.stderr_tty;
 	host.log_level = config.log_level;
-	atomic_store(&leaves, 0);
+	atomic_store(&export_thread.leaves, 0);
 	run_enter();
 
 	pthread_attr_t attr;
@@ -321,16 +309,16 @@ static bool start(void)
 		return true;
 	run_leave();
 	atomic_store(&retry_ns, now + RETRY_NS);
-	atomic_store(&state, NONE);
+	atomic_store(&export_thread_state, THREAD_NONE);
 	return false;
 }
 
-static bool wanted(const struct arena *a)
+bool export_thread_wanted(const struct arena *a)
 {
-	return a && atomic_load_explicit(&state, memory_order_relaxed) == NONE && !arena_lease_alive(a);
+	return a && atomic_load_explicit(&export_thread_state, memory_order_relaxed) == THREAD_NONE && !arena_lease_alive(a);
 }
 
-static bool waiting(const struct arena *a)
+bool export_thread_waiting(const struct arena *a)
 {
 	/* Marked by the kernel: the last exporter died, and may have had records in hand. */
 	return arena_pending(a) ||
@@ -348,12 +336,12 @@ void export_thread_poke(void)
 {
 	struct thread *t = &thread_self;
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
-	if (!t->sigmask_known && busy() && atomic_load_explicit(&state, memory_order_relaxed) == NONE) {
+	if (!t->sigmask_known && busy() && atomic_load_explicit(&export_thread_state, memory_order_relaxed) == THREAD_NONE) {
 		t->sigmask = signal_mask();
 		t->sigmask_known = true;
 	}
-	if (wanted(a) && (busy() || waiting(a)))
-		start();
+	if (export_thread_wanted(a) && (busy() || export_thread_waiting(a)))
+		export_thread_start();
 }
 
 /* What waits takes a good part of the memory: soon there is room for no more. */
@@ -365,7 +353,7 @@ static bool crowded(const struct arena *a)
 void export_thread_poke_late(void)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
-	if (!wanted(a) || !waiting(a))
+	if (!export_thread_wanted(a) || !export_thread_waiting(a))
 		return;
 	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
 	if ((!since || now - since > 30 * LATE_NS) && !crowded(a)) {
@@ -373,64 +361,32 @@ void export_thread_poke_late(void)
 	} else if ((now - since > LATE_NS || crowded(a)) && thread_self.sigmask_known && signal_mask() == thread_self.sigmask) {
 		/* A handler has its signal blocked, so this is none. */
 		atomic_store(&waiting_ns, 0);
-		start();
+		export_thread_start();
 	}
 }
 
 void export_thread_poke_made(void)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
-	if (!wanted(a) || !waiting(a))
+	if (!export_thread_wanted(a) || !export_thread_waiting(a))
 		return;
 	uint64_t now = mono_ns(), since = atomic_load(&waiting_ns);
 	if (!since || now - since > 30 * LATE_NS) {
 		atomic_store(&waiting_ns, now);
 	} else if (now - since > LATE_NS) {
 		atomic_store(&waiting_ns, 0);
-		start();
+		export_thread_start();
 	}
 }
 
 void export_thread_poke_text(int fd)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
-	if (fd == 1 && wanted(a) && waiting(a) && signal_mask() == (thread_self.sigmask_known ? thread_self.sigmask : start_mask))
-		start();
+	if (fd == 1 && export_thread_wanted(a) && export_thread_waiting(a) && signal_mask() == (thread_self.sigmask_known ? thread_self.sigmask : start_mask))
+		export_thread_start();
 }
 
-/* ---- asking ---- */
-
-/* Waits until `word` differs from `seen`, or the end. */
-static bool wait_word(_Atomic uint32_t *word, uint32_t seen, uint64_t end)
-{
-	for (;;) {
-		uint64_t now = mono_ns();
-		if (atomic_load(word) != seen)
-			return true;
-		if (now >= end)
-			return false;
-		struct timespec ts = {(time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u)};
-		sys_futex_wait(word, seen, &ts);
-	}
-}
-
-static void ask(uint32_t what)
-{
-	struct arena *a = atomic_load(&process.arena);
-	uint64_t end = mono_ns() + config.exit_wait_ms * 1000000ull, grace = end + 100000000u;
-	if (!a)
-		return;
-	atomic_store(&deadline_ns, end);
-	atomic_store(&request, what);
-	arena_wake(a);
-	for (;;) {
-		uint32_t seen = atomic_load(&answers);
-		if (atomic_load(&state) != RUNNING || (what == REQUEST_FLUSH && atomic_load(&request) == REQUEST_NONE))
-			return;
-		if (!wait_word(&answers, seen, grace))
-			return;
-	}
-}
+/* ---- told ---- */
 
 const char *export_thread_library(void)
 {
@@ -439,100 +395,18 @@ const char *export_thread_library(void)
 
 int export_thread_tid(void)
 {
-	return atomic_load(&state) == RUNNING ? atomic_load(&thread_tid) : 0;
-}
-
-void export_thread_ask(uint64_t end)
-{
-	struct arena *a = atomic_load(&process.arena);
-	if (!a || atomic_load(&state) != RUNNING)
-		return;
-	atomic_store(&recent.frozen, 0);
-	atomic_store(&deadline_ns, end);
-	atomic_store(&request, REQUEST_FLUSH);
-	arena_wake(a);
-}
-
-bool export_thread_answered(void)
-{
-	return atomic_load(&state) != RUNNING || atomic_load(&request) == REQUEST_NONE;
+	return atomic_load(&export_thread_state) == THREAD_RUNNING ? atomic_load(&export_thread.tid) : 0;
 }
 
 uint64_t export_thread_recent(uint64_t *size)
 {
-	*size = atomic_load(&recent.size);
-	return atomic_load(&recent.at);
+	*size = atomic_load(&export_thread.recent.size);
+	return atomic_load(&export_thread.recent.at);
 }
 
 void export_thread_freeze(void)
 {
-	atomic_store(&recent.frozen, 1);
-}
-
-void export_thread_flush(void)
-{
-	if (atomic_load(&state) == RUNNING)
-		ask(REQUEST_FLUSH);
-}
-
-void export_thread_last(void)
-{
-	if (atomic_load(&state) == RUNNING)
-		ask(REQUEST_STOP);
-}
-
-void export_thread_exit(void)
-{
-	struct arena *a = atomic_load(&process.arena);
-	span_exit();
-	if (a && atomic_load(&state) != RUNNING && wanted(a) && (waiting(a) || arena_next_held(a))) {
-		atomic_store(&deadline_ns, mono_ns() + config.exit_wait_ms * 1000000ull);
-		atomic_store(&request, REQUEST_STOP);
-		if (!start())
-			atomic_store(&request, REQUEST_NONE);
-	}
-	export_thread_last();
-}
-
-/* Until the kernel has forgotten it: right after its last word it still counts. */
-static void wait_gone(void)
-{
-	int tid = atomic_load(&thread_tid);
-	for (int i = 0; tid && i < 20000; i++) {
-		struct timespec ts = {0, 50000};
-		if (sys3(SYS_tgkill, process.pid, tid, 0) < 0)
-			break;
-		sys6(SYS_nanosleep, (long)&ts, 0, 0, 0, 0, 0);
-	}
-	atomic_store(&thread_tid, 0);
-}
-
-void export_thread_end(void)
-{
-	if (atomic_load(&state) == RUNNING)
-		ask(REQUEST_PAUSE);
-	if (atomic_load(&state) != RUNNING)
-		wait_gone();
-}
-
-void export_thread_never(void)
-{
-	uint32_t none = NONE;
-	export_thread_end();
-	if (!atomic_compare_exchange_strong(&state, &none, NEVER) && none == RUNNING)
-		atomic_store(&request, REQUEST_STOP); /* it did not make it in time; it ends as soon as it can */
-}
-
-void export_thread_prepare(void)
-{
-	struct arena *a = atomic_load(&process.arena);
-	if (prepared || (atomic_load(&state) != RUNNING && (!wanted(a) || !start())))
-		return;
-	prepared = true; /* perhaps begun a moment ago: then it has yet to load */
-	uint64_t end = mono_ns() + 2000000000u;
-	for (uint32_t seen; (seen = atomic_load(&leaves)) < 2;)
-		if (!wait_word(&leaves, seen, end))
-			return;
+	atomic_store(&export_thread.recent.frozen, 1);
 }
 
 void export_thread_init(void)
