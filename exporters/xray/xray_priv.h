@@ -1,4 +1,4 @@
-/* Inside xray_doc.c and xray_blocks.c: a document that is being written. */
+/* Inside xray_doc.c, xray_cause.c and xray_blocks.c: a document that is being written. */
 #ifndef REMORA_XRAY_PRIV_H
 #define REMORA_XRAY_PRIV_H
 
@@ -9,8 +9,9 @@
 
 enum room { /* what a document is short of */
 	        ROOM_ALL,
-	        ROOM_NO_METADATA,
 	        ROOM_FEW_FRAMES,
+	        ROOM_NO_METADATA,
+	        ROOM_NO_FRAMES,
 	        ROOM_NO_ANNOTATIONS,
 	        ROOM_NONE,
 };
@@ -58,6 +59,10 @@ static inline void put_text(struct doc *d, const char *key, struct slice s, size
 		s.n = (uint32_t)utf8_prefix(s.p, s.n, most);
 	j_text(&d->j, key, s);
 }
+
+/* ---- xray_cause.c ---- */
+
+void xray_put_cause(struct doc *d);
 
 /* ---- xray_blocks.c ---- */
 
