@@ -5,7 +5,8 @@
 #include "exporters/xray/xray.h"
 #include "exporters/xray/xray_json.h"
 
-#define FIELD_MOST 250 /* characters of a field of the http block, and of user */
+#define XRAY_ANNOTATIONS_MOST 50 /* that a trace is found by */
+#define FIELD_MOST 250           /* characters of a field of the http block, and of user */
 
 enum room { /* what a document is short of */
 	        ROOM_ALL,
@@ -20,6 +21,8 @@ struct doc {
 	struct json j;
 	const struct xray_span *s;
 	enum room room;
+	unsigned n_annotated;
+	const struct attr *annotated[XRAY_ANNOTATIONS_MOST]; /* not metadata as well */
 };
 
 static inline const struct attr *xray_find(const struct attr *a, uint32_t n, const char *key)

@@ -213,5 +213,56 @@ def user(case):
         check("s3cret" not in json.dumps(d.docs), "another cookie is in the document")
 
 
+@test
+def what_annotations_may_be():
+    """Fifty at most, one of each name, no lists: what is none stands in the metadata."""
+    attrs = ",".join("many.a%d=%d" % (i, i) for i in range(60))
+    with Sandbox(REMORA_XRAY_ANNOTATIONS="twice?x,many.*,http.request.header.*", REMORA_CAPTURE_HEADERS="x-shop",
+                 OTEL_RESOURCE_ATTRIBUTES="twice.x=1,twice-x=2," + attrs) as box:
+        d = daemon(box)
+        web = box.http_server({"a.txt": b"hello"})
+        with Connection(web.port) as c:
+            c.request("GET", "/a.txt", {"X-Shop": "berlin"})
+        seg = d.wait(1, is_segment)[0]
+        meta = seg["metadata"]["default"]
+        equal(meta["http.request.header.x-shop"], ["berlin"], "a list")
+        equal((seg["annotations"]["twice_x"], meta["otel.resource.twice-x"]), ("1", "2"), "two of a name")
+        told = sorted([k for k in seg["annotations"] if k.startswith("many_")] +
+                      [k[14:].replace(".", "_") for k in meta if k.startswith("otel.resource.many.")])
+        equal(told, sorted("many_a%d" % i for i in range(60)), "each once")
+        equal(len(seg["annotations"]), 50, "annotations")
+
+
+PLATFORMS = {
+    "ec2": ("cloud.platform=aws_ec2,host.id=i-1,host.type=t3.large,host.image.id=ami-1,cloud.availability_zone=ca-central-1a",
+            {"ec2": {"instance_id": "i-1", "instance_size": "t3.large", "ami_id": "ami-1", "availability_zone": "ca-central-1a"}}),
+    "ecs": ("cloud.platform=aws_ecs,container.name=web,container.id=c1,aws.ecs.task.arn=arn:t,aws.ecs.task.family=f,"
+            "aws.ecs.cluster.arn=arn:c,aws.ecs.launchtype=ec2,host.id=i-1",
+            {"ecs": {"container": "web", "container_id": "c1", "task_arn": "arn:t", "task_family": "f", "cluster_arn": "arn:c",
+                     "launch_type": "ec2"}, "ec2": {"instance_id": "i-1"}}),
+    "eks": ("cloud.platform=aws_eks,k8s.pod.name=p,k8s.cluster.name=c,container.id=c1",
+            {"eks": {"pod": "p", "cluster_name": "c", "container_id": "c1"}}),
+    "beanstalk": ("cloud.platform=aws_elastic_beanstalk,service.namespace=prod,service.version=v7,service.instance.id=32",
+                  {"elastic_beanstalk": {"environment_name": "prod", "version_label": "v7", "deployment_id": 32}}),
+    "logs": ("cloud.account.id=1234,cloud.region=cn-north-1,aws.log.group.names=one&two,aws.log.group.arns=arn:one",
+             {"account_id": "1234", "cloudwatch_logs": [
+                 {"log_group": "cruddur", "arn": "arn:aws-cn:logs:cn-north-1:1234:log-group:cruddur"},
+                 {"log_group": "one", "arn": "arn:one"}, {"log_group": "two"}]}),
+}
+
+
+@cases(**{k: k for k in PLATFORMS})
+def where_it_runs(name):
+    attrs, want = PLATFORMS[name]
+    with Sandbox(OTEL_RESOURCE_ATTRIBUTES="cloud.provider=aws," + attrs,
+                 REMORA_CLOUDWATCH_LOG_GROUP="cruddur" if name == "logs" else None, AWS_EC2_METADATA_DISABLED="true") as box:
+        d = daemon(box)
+        web = box.http_server({"a.txt": b"hello"})
+        with Connection(web.port) as c:
+            c.request("GET", "/a.txt")
+        got = d.wait(1, is_segment)[0]["aws"]
+        equal({k: v for k, v in got.items() if k != "xray"}, want, "aws")
+
+
 if __name__ == "__main__":
     main()
