@@ -137,6 +137,42 @@ def a_handled_one():
         check("fault" not in seg, "a fault")
 
 
+FORKS = r'''
+import os, flask
+from werkzeug.serving import make_server
+app = flask.Flask(__name__)
+
+@app.route("/ok")
+def ok():
+    return "fine"
+
+@app.route("/boom")
+def boom():
+    raise ZeroDivisionError("boom")
+
+servers = [make_server("127.0.0.1", 0, app) for _ in range(2)]
+child = os.fork()
+if child:
+    print("listening", *[s.port for s in servers], flush=True)
+else:
+    os.chdir("/proc")
+servers[child == 0].serve_forever()
+'''
+
+
+@test
+def a_worker_elsewhere():
+    """The working directory is that of the process that served the request, not of the one that exports."""
+    needs_module("flask")
+    with Sandbox(OTEL_BSP_SCHEDULE_DELAY=1000, REMORA_ERRORS=1, REMORA_ERRORS_LOGGED=1) as box:
+        d = daemon(box)
+        app = box.start([PYTHON, "-c", FORKS], r"listening (\d+) (\d+)", cwd=box.dir)
+        get(app, "/ok")
+        d.wait(1)
+        raw_exchange(int(app.match.group(2)), b"GET /boom HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        equal(segment_of(d, "/boom")["cause"]["working_directory"], "/proc", "working_directory")
+
+
 @test
 def a_crash_told_by_the_helper():
     """Nobody but the crashed process exports: the frames reach the segment all the same."""
