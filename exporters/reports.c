@@ -162,7 +162,7 @@ bool reports_make(struct reports *r, const struct report *rep, const struct fail
 	struct request_copy *request = malloc(sizeof *request);
 	struct item_facts f = {.set = &r->settings->rollbar, .host = &r->facts, .recent = recent};
 	struct buf item = {0};
-	char comm[17];
+	char comm[17], cwd[1024];
 	const char *program = program_of(rep, comm);
 	bool waits = false;
 	r->counts.made++;
@@ -177,7 +177,7 @@ bool reports_make(struct reports *r, const struct report *rep, const struct fail
 	if (known)
 		f.suppressed += known->suppressed;
 	bool encoded = rollbar_encode(&item, rep, &f);
-	tie_add(&r->events, rep);
+	tie_add(&r->events, rep, rep->cwd ? rep->cwd : tie_cwd(r->host->arena, rep, cwd, sizeof cwd));
 	if (rep->source == REPORT_SIGNAL || rep->source == REPORT_STDERR) {
 		if (r->settings->console)
 			reports_show(r->host, rep, program);

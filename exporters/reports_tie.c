@@ -1,11 +1,14 @@
 #include "exporters/reports_tie.h"
 #include "base/sys.h"
 #include "exporters/crash/crash_file.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LEFT_TEXT (24 * 1024) /* of a stack trace: of a small arena's slots not too many */
-#define LEFT_MOST (LEFT_TEXT + 8192)
+#define LEFT_FRAMES (12 * 1024)
+#define LEFT_MOST (LEFT_TEXT + LEFT_FRAMES + 8192)
 
 static bool has_id(const uint8_t id[8])
 {
@@ -47,7 +50,32 @@ static bool ends_process(const struct report *rep)
 	return rep->head && !(rep->head->flags & CRASH_IN_VFORK_CHILD);
 }
 
-void tie_add(struct span_events *events, const struct report *rep)
+const char *tie_cwd(const struct arena *a, const struct report *rep, char *out, size_t cap)
+{
+	char path[32];
+	for (int i = 0; rep->pid && i < ARENA_PROCS; i++) {
+		const struct arena_proc *p = &a->procs[i];
+		if (p->pid != rep->pid || !proc_alive(rep->pid, p->start))
+			continue;
+		snprintf(path, sizeof path, "/proc/%d/cwd", rep->pid);
+		ssize_t n = readlink(path, out, cap - 1);
+		if (n <= 0 || !proc_alive(rep->pid, p->start))
+			return NULL;
+		out[n] = 0;
+		return out;
+	}
+	return NULL;
+}
+
+static void add_frames(struct span_raised *to, const struct report_exception *from)
+{
+	for (size_t i = 0; i < from->n; i++) {
+		const struct report_frame *f = &from->frames[i];
+		span_event_frame(to, f->signal ? "<signal handler called>" : f->function, f->file ? f->file : f->module, f->line);
+	}
+}
+
+void tie_add(struct span_events *events, const struct report *rep, const char *cwd)
 {
 	struct span_exception x = {
 		.instance = ends_process(rep) ? rep->head->instance : NULL,
@@ -61,11 +89,19 @@ void tie_add(struct span_events *events, const struct report *rep)
 		return;
 	x.type = rep->exceptions[0].type;
 	x.message = rep->exceptions[0].message;
-	const struct report_exception *first = &rep->exceptions[0];
 	struct span_event *event = span_events_add(events, &x);
-	for (size_t i = 0; event && i < first->n; i++)
-		span_event_frame(event, first->frames[i].signal ? "<signal handler called>" : first->frames[i].function,
-		                 first->frames[i].file ? first->frames[i].file : first->frames[i].module, first->frames[i].line);
+	if (!event)
+		return;
+	struct span_raised *raised = event->raised;
+	for (size_t i = 0; raised;) {
+		add_frames(raised, &rep->exceptions[i]);
+		if (++i == rep->n_exceptions)
+			break;
+		raised = span_event_raised(events, event, rep->exceptions[i].type, rep->exceptions[i].message);
+	}
+	span_event_cwd(event, rep->cwd ? rep->cwd : cwd);
+	for (size_t i = 0; i < rep->n_modules; i++)
+		span_event_path(event, rep->modules[i].path);
 }
 
 /* ---- through the arena ---- */
@@ -86,6 +122,23 @@ static void append(struct arena *a, struct span_rec *r, const char *s, size_t mo
 	rec_append(a, r, (struct slice){"", 1});
 }
 
+/* Frames, causes and places, as span_event_pack writes them. */
+static void append_frames(struct arena *a, struct span_rec *r, const struct report *rep)
+{
+	struct span_events *one = calloc(1, sizeof *one);
+	struct buf b = {0};
+	if (!one)
+		return;
+	tie_add(one, rep, NULL);
+	if (one->n)
+		span_event_pack(&b, &one->e[0], LEFT_FRAMES);
+	if (!b.failed)
+		rec_append(a, r, (struct slice){b.p, (uint32_t)b.n});
+	buf_free(&b);
+	span_events_free(one);
+	free(one);
+}
+
 void tie_leave(struct arena *a, const struct report *rep)
 {
 	const uint8_t *trace, *span = report_span(rep, &trace);
@@ -103,6 +156,7 @@ void tie_leave(struct arena *a, const struct report *rep)
 		append(a, r, rep->exceptions[0].type, 256);
 		append(a, r, rep->exceptions[0].message, 4096);
 		append(a, r, rep->text, LEFT_TEXT);
+		append_frames(a, r, rep);
 		arena_commit(a, r);
 	}
 	atomic_fetch_add(&a->crashes_done, 1);
@@ -139,8 +193,9 @@ void tie_read(struct span_events *events, const struct rec_view *v)
 		.message = field[2],
 		.stacktrace = field[3],
 	};
-	if (x.span_id || x.instance)
-		span_events_add(events, &x);
+	struct span_event *event = x.span_id || x.instance ? span_events_add(events, &x) : NULL;
+	if (event)
+		span_event_unpack(events, event, p, (size_t)(own + n - p));
 	free(own);
 }
 

@@ -16,8 +16,10 @@ const uint8_t *report_span(const struct report *rep, const uint8_t **trace);
 bool tie_request(const struct arena *a, const struct report *rep, struct request_copy *out);
 /* A request that is open, or was not drained yet. */
 bool tie_find(const struct arena *a, const uint8_t span_id[8], struct request_copy *out);
-/* The exception of its request, and of everything that its crash ended. */
-void tie_add(struct span_events *events, const struct report *rep);
+/* Where the process of a report works, if it still lives; NULL: nobody knows. */
+const char *tie_cwd(const struct arena *a, const struct report *rep, char *out, size_t cap);
+/* The exception of its request, and of everything that its crash ended. cwd: of its process, NULL = unknown. */
+void tie_add(struct span_events *events, const struct report *rep, const char *cwd);
 /* The same through the arena of another process, which may be waiting for it. */
 void tie_leave(struct arena *a, const struct report *rep);
 /* From there; the record is checked, and still shared. */

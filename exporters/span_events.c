@@ -21,16 +21,28 @@ static char *clean(const char *s, size_t most, uint32_t chars)
 	return NULL;
 }
 
+static void drop_raised(struct span_raised *r)
+{
+	free(r->type);
+	free(r->message);
+	for (uint32_t i = 0; i < r->n_frames; i++) {
+		free(r->frames[i].label);
+		free(r->frames[i].path);
+	}
+	free(r->frames);
+	*r = (struct span_raised){0};
+}
+
 static void drop(struct span_event *e)
 {
-	free(e->type);
-	free(e->message);
+	for (uint32_t i = 0; i < e->n_raised; i++)
+		drop_raised(&e->raised[i]);
+	for (uint32_t i = 0; i < e->n_paths; i++)
+		free(e->paths[i]);
+	free(e->raised);
+	free(e->paths);
 	free(e->stacktrace);
-	for (uint32_t i = 0; i < e->n_frames; i++) {
-		free(e->frames[i].label);
-		free(e->frames[i].path);
-	}
-	free(e->frames);
+	free(e->cwd);
 	*e = (struct span_event){0};
 }
 
@@ -54,11 +66,9 @@ struct span_event *span_events_add(struct span_events *s, const struct span_exce
 		.of_process = x->instance,
 		.handled = x->handled,
 		.time_ns = x->time_ns,
-		.type = clean(x->type, 256, s->most),
-		.message = clean(x->message, 4096, s->most),
 		.stacktrace = clean(x->stacktrace, SPAN_EVENT_TEXT, s->most),
 	};
-	if (!n.type || !n.message || !n.stacktrace) {
+	if (!n.stacktrace || !span_event_raised(s, &n, x->type, x->message)) {
 		drop(&n);
 		return NULL;
 	}
@@ -76,19 +86,56 @@ struct span_event *span_events_add(struct span_events *s, const struct span_exce
 	return e;
 }
 
-void span_event_frame(struct span_event *e, const char *label, const char *path, uint32_t line)
+struct span_raised *span_event_raised(const struct span_events *s, struct span_event *e, const char *type, const char *message)
 {
-	if (!e->frames)
-		e->frames = calloc(SPAN_FRAMES_MOST, sizeof *e->frames);
-	if (!e->frames || e->n_frames == SPAN_FRAMES_MOST) {
-		e->frames_left++;
+	struct span_raised n = {.type = clean(type, 256, s->most), .message = clean(message, 4096, s->most)};
+	if (!e->raised)
+		e->raised = calloc(SPAN_RAISED_MOST, sizeof *e->raised);
+	if (!n.type || !n.message || !e->raised) {
+		drop_raised(&n);
+		return NULL;
+	}
+	if (e->n_raised == SPAN_RAISED_MOST) {
+		struct span_raised *last = &e->raised[SPAN_RAISED_MOST - 1];
+		n.skipped = last->skipped + 1;
+		drop_raised(last);
+		*last = n;
+		return last;
+	}
+	e->raised[e->n_raised] = n;
+	return &e->raised[e->n_raised++];
+}
+
+void span_event_frame(struct span_raised *r, const char *label, const char *path, uint32_t line)
+{
+	if (!r->frames)
+		r->frames = calloc(SPAN_FRAMES_MOST, sizeof *r->frames);
+	if (!r->frames || r->n_frames == SPAN_FRAMES_MOST) {
+		r->frames_left++;
 		return;
 	}
-	e->frames[e->n_frames++] = (struct span_frame){
+	r->frames[r->n_frames++] = (struct span_frame){
 		.label = label ? clean(label, 512, 0) : NULL,
 		.path = path ? clean(path, 512, 0) : NULL,
 		.line = line,
 	};
+}
+
+void span_event_cwd(struct span_event *e, const char *path)
+{
+	if (!e->cwd && path && *path == '/')
+		e->cwd = clean(path, 1024, 0);
+}
+
+void span_event_path(struct span_event *e, const char *path)
+{
+	char *own = path && e->n_paths < SPAN_PATHS_MOST ? clean(path, 512, 0) : NULL;
+	if (own && !e->paths)
+		e->paths = calloc(SPAN_PATHS_MOST, sizeof *e->paths);
+	if (own && e->paths)
+		e->paths[e->n_paths++] = own;
+	else
+		free(own);
 }
 
 static bool ended_with_its_process(const struct rec_view *v)
@@ -135,7 +182,7 @@ void span_events_free(struct span_events *s)
 uint32_t span_event_attrs(const struct span_event *e, struct attr out[3])
 {
 	static const char *const keys[] = {"exception.type", "exception.message", "exception.stacktrace"};
-	const char *const values[] = {e->type, e->message, e->stacktrace};
+	const char *const values[] = {e->raised->type, e->raised->message, e->stacktrace};
 	uint32_t n = 0;
 	for (int i = 0; i < 3; i++) {
 		size_t len = strlen(values[i]);

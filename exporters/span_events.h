@@ -12,7 +12,9 @@
 
 #define SPAN_EVENTS_MOST 64         /* the oldest makes room */
 #define SPAN_EVENT_TEXT (48 * 1024) /* of a stack trace */
-#define SPAN_FRAMES_MOST 50
+#define SPAN_FRAMES_MOST 50         /* of one exception */
+#define SPAN_RAISED_MOST 10         /* exceptions of a chain: the first ones, and what it all came from */
+#define SPAN_PATHS_MOST 50
 
 struct span_frame { /* innermost first; strings as the event's, NULL = unknown */
 	char *label, *path;
@@ -27,14 +29,24 @@ struct span_exception {                /* what is known of one */
 	bool handled;                                   /* the program went on: no error of the span */
 };
 
-struct span_event { /* "exception"; strings are well-formed UTF-8, owned by the set */
+struct span_raised {                /* an exception of a chain */
+	char *type, *message;           /* never NULL */
+	struct span_frame *frames;      /* NULL when n_frames is 0 */
+	uint32_t n_frames, frames_left; /* and how many more there were */
+	uint32_t skipped;               /* exceptions left out between the one before and this */
+};
+
+struct span_event { /* "exception"; strings are well-formed UTF-8; all owned by the set */
 	uint8_t trace_id[16], span_id[8], instance[16];
 	bool of_process, handled;
 	uint64_t time_ns;
 	char uuid[37];
-	char *type, *message, *stacktrace; /* never NULL */
-	struct span_frame *frames;         /* owned; NULL when n_frames is 0 */
-	uint32_t n_frames, frames_left;    /* and how many more there were */
+	char *stacktrace;           /* never NULL */
+	struct span_raised *raised; /* the last one first, each caused by the next; at least one */
+	uint32_t n_raised;
+	char *cwd;    /* of its process; NULL = unknown */
+	char **paths; /* modules; NULL when n_paths is 0 */
+	uint32_t n_paths;
 };
 
 struct span_events {
@@ -44,10 +56,14 @@ struct span_events {
 	struct span_event e[SPAN_EVENTS_MOST];
 };
 
-/* The event, for its frames; NULL: no memory. */
+/* The event, for what follows; NULL: no memory. */
 struct span_event *span_events_add(struct span_events *s, const struct span_exception *x);
+/* What caused the one before it. Beyond SPAN_RAISED_MOST it takes the last one's place. NULL: no memory. */
+struct span_raised *span_event_raised(const struct span_events *s, struct span_event *e, const char *type, const char *message);
 /* Appends one, up to SPAN_FRAMES_MOST. */
-void span_event_frame(struct span_event *e, const char *label, const char *path, uint32_t line);
+void span_event_frame(struct span_raised *r, const char *label, const char *path, uint32_t line);
+void span_event_cwd(struct span_event *e, const char *path);
+void span_event_path(struct span_event *e, const char *path);
 const struct span_event *span_events_look(const struct span_events *s, const struct rec_view *v);
 static inline const struct span_event *span_events_find(const struct span_events *s, const struct rec_view *v)
 {
@@ -60,5 +76,13 @@ struct span_attrs;
 /* What the span itself tells of it: its status, and where the report is. */
 void span_event_mark(const struct span_events *s, const struct span_event *e, struct span_attrs *span);
 void span_events_free(struct span_events *s);
+
+/*
+ * span_events_pack.c: what span_events_add does not take (frames, causes, places) as bytes without NULs of other meaning,
+ * for another process. unpack: NUL behind them; they are anybody's.
+ */
+struct buf;
+void span_event_pack(struct buf *b, const struct span_event *e, size_t most);
+void span_event_unpack(const struct span_events *s, struct span_event *e, const char *bytes, size_t n);
 
 #endif

@@ -42,7 +42,8 @@ struct xray_span { /* what a document is made of; all borrowed */
 };
 
 /*
- * Appends at most XRAY_DOC_MAX bytes. If the whole is longer metadata goes first, then stack frames, then annotations.
+ * Appends at most XRAY_DOC_MAX bytes. If the whole is longer most stack frames go first, then metadata, then all frames,
+ * then annotations.
  * False: it does not fit even so (nothing is appended), or no memory.
  */
 bool xray_doc(struct buf *b, const struct xray_span *s);

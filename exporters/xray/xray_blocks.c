@@ -7,14 +7,16 @@
 #define ANNOTATION_MOST 1000
 #define KEY_MOST 500
 
-/* Has a place of its own in the document. */
-static bool is_placed(const char *key)
+/* Has a place of its own in the document. That of a URL is without its query. */
+static bool is_placed(const struct attr *a)
 {
+	const char *key = a->key;
+	if (strcmp(key, "url.full") == 0)
+		return !memchr(a->str, '?', a->str_len);
 	static const char *const placed[] = {
 		"http.request.method",
 		"http.response.status_code",
 		"http.response.body.size",
-		"url.full",
 		"url.path",
 		"url.scheme",
 		"server.address",
@@ -56,23 +58,49 @@ static bool is_annotation(const struct doc *d, const char *key)
 	return false;
 }
 
-static void put_annotation(struct doc *d, const struct attr *a, bool *any)
+static char key_char(char c)
+{
+	bool fit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return fit ? c : '_';
+}
+
+static bool same_key(const char *a, const char *b)
+{
+	size_t n = 0;
+	while (n < KEY_MOST && a[n] && b[n] && key_char(a[n]) == key_char(b[n]))
+		n++;
+	return n == KEY_MOST || a[n] == b[n];
+}
+
+static bool is_annotated(const struct doc *d, const struct attr *a)
+{
+	for (unsigned i = 0; i < d->n_annotated; i++)
+		if (d->annotated[i] == a)
+			return true;
+	return false;
+}
+
+/* One of them: a trace is found by fifty at most, and by one of each name; the rest are metadata as ever. */
+static bool is_room_for(const struct doc *d, const struct attr *a)
+{
+	for (unsigned i = 0; i < d->n_annotated; i++)
+		if (same_key(d->annotated[i]->key, a->key))
+			return false;
+	return d->n_annotated < XRAY_ANNOTATIONS_MOST;
+}
+
+static void put_annotation(struct doc *d, const struct attr *a)
 {
 	char key[KEY_MOST + 1];
 	size_t n = 0;
-	if (a->type == ATTR_STRINGS || !is_annotation(d, a->key))
+	if (a->type == ATTR_STRINGS || (a->type == ATTR_STRING && !a->str_len) || !is_annotation(d, a->key) || !is_room_for(d, a))
 		return;
-	for (; a->key[n] && n < KEY_MOST; n++) {
-		char c = a->key[n];
-		bool fit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-		key[n] = c;
-		if (!fit)
-			key[n] = '_';
-	}
+	for (; a->key[n] && n < KEY_MOST; n++)
+		key[n] = key_char(a->key[n]);
 	key[n] = 0;
-	if (!*any)
+	if (!d->n_annotated)
 		j_open(&d->j, "annotations", '{');
-	*any = true;
+	d->annotated[d->n_annotated++] = a;
 	if (a->type == ATTR_INT)
 		j_int(&d->j, key, a->num);
 	else
@@ -83,14 +111,13 @@ void xray_put_annotations(struct doc *d, bool segment)
 {
 	const struct span_attrs *a = d->s->attrs;
 	const struct resource *r = d->s->resource;
-	bool any = false;
 	if (d->room >= ROOM_NO_ANNOTATIONS || (!d->s->settings->xray.annotations && !resource_text(d, "aws.xray.annotations").n))
 		return;
 	for (uint32_t i = 0; i < a->n; i++)
-		put_annotation(d, &a->attrs[i], &any);
+		put_annotation(d, &a->attrs[i]);
 	for (uint32_t i = 0; segment && i < r->n; i++)
-		put_annotation(d, &r->attrs[i], &any);
-	if (any)
+		put_annotation(d, &r->attrs[i]);
+	if (d->n_annotated)
 		j_close(&d->j, '}');
 }
 
@@ -120,12 +147,12 @@ void xray_put_metadata(struct doc *d, bool segment)
 	j_open(&d->j, "metadata", '{');
 	j_open(&d->j, "default", '{');
 	for (uint32_t i = 0; i < a->n; i++)
-		if (!is_placed(a->attrs[i].key) && !is_annotation(d, a->attrs[i].key))
+		if (!is_placed(&a->attrs[i]) && !is_annotated(d, &a->attrs[i]))
 			put_value(d, a->attrs[i].key, &a->attrs[i]);
 	for (uint32_t i = 0; segment && i < r->n; i++) {
 		char key[KEY_MOST];
 		size_t n = sizeof "otel.resource." - 1, len = r->attrs[i].key_len;
-		if (len >= sizeof key - n || is_annotation(d, r->attrs[i].key))
+		if (len >= sizeof key - n || is_annotated(d, &r->attrs[i]))
 			continue;
 		memcpy(key, "otel.resource.", n);
 		memcpy(key + n, r->attrs[i].key, len + 1);
@@ -193,35 +220,102 @@ static void put_sdk(struct doc *d)
 	j_close(&d->j, '}');
 }
 
+static struct slice log_part(struct slice *list)
+{
+	uint32_t n = 0;
+	while (n < list->n && list->p[n] != '&' && list->p[n] != ';')
+		n++;
+	struct slice one = {list->p, n};
+	n += n < list->n;
+	*list = (struct slice){list->p + n, list->n - n};
+	return one;
+}
+
+static void put_log_group(struct doc *d, struct slice name, struct slice arn)
+{
+	j_open(&d->j, NULL, '{');
+	if (name.n)
+		j_text(&d->j, "log_group", name);
+	if (arn.n)
+		j_text(&d->j, "arn", arn);
+	j_close(&d->j, '}');
+}
+
+/* Ours, which leads from the trace to its lines, and what the resource names. */
+static void put_log_groups(struct doc *d)
+{
+	const char *group = d->s->settings->xray.log_group;
+	struct slice names = resource_text(d, "aws.log.group.names"), arns = resource_text(d, "aws.log.group.arns");
+	struct slice region = resource_text(d, "cloud.region"), account = resource_text(d, "cloud.account.id");
+	struct buf arn = {0};
+	if (!group && !names.n && !arns.n)
+		return;
+	j_open(&d->j, "cloudwatch_logs", '[');
+	if (group) {
+		struct slice parts[] = {SLICE("arn:aws"), SLICE(""), SLICE(":logs:"), region, SLICE(":"), account,
+		                        SLICE(":log-group:"), slice_of(group)};
+		if (region.n > 3 && memcmp(region.p, "cn-", 3) == 0)
+			parts[1] = SLICE("-cn");
+		else if (region.n > 7 && memcmp(region.p, "us-gov-", 7) == 0)
+			parts[1] = SLICE("-us-gov");
+		for (size_t i = 0; region.n && account.n && i < sizeof parts / sizeof *parts; i++)
+			buf_add(&arn, parts[i].p, parts[i].n);
+		put_log_group(d, slice_of(group), (struct slice){arn.p, arn.failed ? 0 : (uint32_t)arn.n});
+		buf_free(&arn);
+	}
+	while (names.n || arns.n) {
+		struct slice name = log_part(&names), its = log_part(&arns);
+		if (name.n || its.n)
+			put_log_group(d, name, its);
+	}
+	j_close(&d->j, ']');
+}
+
+/* A number in X-Ray, text in the resource. */
+static void put_beanstalk(struct doc *d)
+{
+	static const char *const members[] = {"environment_name", "service.namespace", "version_label", "service.version", NULL};
+	struct slice id = resource_text(d, "service.instance.id");
+	int64_t number = 0;
+	for (uint32_t i = 0; i < id.n; i++)
+		number = number < 0 || id.n > 15 || id.p[i] < '0' || id.p[i] > '9' ? -1 : number * 10 + (id.p[i] - '0');
+	if (number < 0 || !id.n) {
+		put_members(d, "elastic_beanstalk", members);
+		return;
+	}
+	j_open(&d->j, "elastic_beanstalk", '{');
+	for (int i = 0; i < 4; i += 2)
+		if (resource_text(d, members[i + 1]).n)
+			j_text(&d->j, members[i], resource_text(d, members[i + 1]));
+	j_int(&d->j, "deployment_id", number);
+	j_close(&d->j, '}');
+}
+
 void xray_put_aws(struct doc *d)
 {
 	static const char *const ec2[] = {"instance_id", "host.id", "instance_size", "host.type", "ami_id", "host.image.id",
 	                                  "availability_zone", "cloud.availability_zone", NULL};
 	static const char *const ecs[] = {"container", "container.name", "container_id", "container.id", "container_arn",
-	                                  "aws.ecs.container.arn", NULL};
+	                                  "aws.ecs.container.arn", "cluster_arn", "aws.ecs.cluster.arn", "task_arn", "aws.ecs.task.arn",
+	                                  "task_family", "aws.ecs.task.family", "launch_type", "aws.ecs.launchtype",
+	                                  "availability_zone", "cloud.availability_zone", NULL};
 	static const char *const eks[] = {"pod", "k8s.pod.name", "cluster_name", "k8s.cluster.name", "container_id",
 	                                  "container.id", NULL};
-	static const char *const beanstalk[] = {"environment_name", "service.namespace", "version_label", "service.version", NULL};
 	struct slice platform = resource_text(d, "cloud.platform"), account = resource_text(d, "cloud.account.id");
-	const char *group = d->s->settings->xray.log_group;
+	bool is_aws = slice_eq(resource_text(d, "cloud.provider"), SLICE("aws"));
 	j_open(&d->j, "aws", '{');
 	if (account.n)
 		j_text(&d->j, "account_id", account);
-	if (platform.n && strcmp(platform.p, "aws_ec2") == 0)
+	/* Containers run on instances too. */
+	if (slice_eq(platform, SLICE("aws_ec2")) || (is_aws && resource_text(d, "host.id").n))
 		put_members(d, "ec2", ec2);
-	if (platform.n && strcmp(platform.p, "aws_ecs") == 0)
+	if (slice_eq(platform, SLICE("aws_ecs")))
 		put_members(d, "ecs", ecs);
-	if (platform.n && strcmp(platform.p, "aws_eks") == 0)
+	if (slice_eq(platform, SLICE("aws_eks")))
 		put_members(d, "eks", eks);
-	if (platform.n && strcmp(platform.p, "aws_elastic_beanstalk") == 0)
-		put_members(d, "elastic_beanstalk", beanstalk);
-	if (group) {
-		j_open(&d->j, "cloudwatch_logs", '[');
-		j_open(&d->j, NULL, '{');
-		j_text(&d->j, "log_group", (struct slice){group, (uint32_t)strlen(group)});
-		j_close(&d->j, '}');
-		j_close(&d->j, ']');
-	}
+	if (slice_eq(platform, SLICE("aws_elastic_beanstalk")))
+		put_beanstalk(d);
+	put_log_groups(d);
 	put_sdk(d);
 	j_close(&d->j, '}');
 }

@@ -13,8 +13,6 @@ enum { /* of OTLP, as span_attrs.h has them */
 	   PARENT_REMOTE = 0x200,
 };
 
-#define FRAMES_FEW 10 /* that stay where all do not fit */
-
 /* ---- parts ---- */
 
 static void put_name(struct doc *d, struct slice s)
@@ -127,7 +125,7 @@ static void put_http(struct doc *d)
 
 static bool has_fault(const struct doc *d)
 {
-	return d->s->event || d->s->view->rec->error != ERR_NONE || d->s->view->rec->status >= 500;
+	return (d->s->event && !d->s->event->handled) || d->s->view->rec->error != ERR_NONE || d->s->view->rec->status >= 500;
 }
 
 static void put_flags(struct doc *d)
@@ -141,69 +139,6 @@ static void put_flags(struct doc *d)
 		j_bool(&d->j, "throttle", true);
 	if (has_fault(d))
 		j_bool(&d->j, "fault", true);
-}
-
-static void put_frames(struct doc *d, const struct span_event *e)
-{
-	uint32_t n = e->n_frames, most = d->room >= ROOM_FEW_FRAMES && n > FRAMES_FEW ? FRAMES_FEW : n;
-	uint32_t left = e->frames_left + (n - most);
-	if (left)
-		j_int(&d->j, "truncated", left);
-	if (!most)
-		return;
-	j_open(&d->j, "stack", '[');
-	for (uint32_t i = 0; i < most; i++) {
-		const struct span_frame *f = &e->frames[i];
-		j_open(&d->j, NULL, '{');
-		if (f->path)
-			j_text(&d->j, "path", (struct slice){f->path, (uint32_t)strlen(f->path)});
-		if (f->line)
-			j_int(&d->j, "line", f->line);
-		if (f->label)
-			j_text(&d->j, "label", (struct slice){f->label, (uint32_t)strlen(f->label)});
-		j_close(&d->j, '}');
-	}
-	j_close(&d->j, ']');
-}
-
-/* Each exception has an id; the span's, turned round, is as unique. */
-static void put_cause(struct doc *d)
-{
-	const struct span_event *e = d->s->event;
-	const struct span_rec *r = d->s->view->rec;
-	struct slice word = span_text(d, "error.type"), host = span_text(d, "server.address");
-	uint8_t id[8];
-	if (d->s->in_progress || (!e && r->error == ERR_NONE))
-		return;
-	for (int i = 0; i < 8; i++)
-		id[i] = (uint8_t)~r->span_id[i];
-	j_open(&d->j, "cause", '{');
-	j_open(&d->j, "exceptions", '[');
-	j_open(&d->j, NULL, '{');
-	j_id(&d->j, "id", id);
-	if (e) {
-		put_text(d, "type", (struct slice){e->type, (uint32_t)strlen(e->type)}, UINT32_MAX);
-		put_text(d, "message", (struct slice){e->message, (uint32_t)strlen(e->message)}, UINT32_MAX);
-		j_bool(&d->j, "remote", false);
-		put_frames(d, e);
-	} else {
-		struct buf b = {0};
-		put_text(d, "type", word, UINT32_MAX);
-		buf_add(&b, d->s->attrs->name, d->s->attrs->name_len);
-		if (host.n && d->s->attrs->kind != KIND_SERVER) {
-			buf_add(&b, " ", 1);
-			buf_add(&b, host.p, host.n);
-		}
-		buf_add(&b, ": ", 2);
-		buf_add(&b, word.p, word.n);
-		if (!b.failed)
-			put_text(d, "message", (struct slice){b.p, (uint32_t)b.n}, UINT32_MAX);
-		buf_free(&b);
-		j_bool(&d->j, "remote", false);
-	}
-	j_close(&d->j, '}');
-	j_close(&d->j, ']');
-	j_close(&d->j, '}');
 }
 
 static void put_user(struct doc *d)
@@ -252,7 +187,7 @@ static void segment(struct doc *d, const uint8_t id[8], bool own)
 	}
 	put_flags(d);
 	if (own) {
-		put_cause(d);
+		xray_put_cause(d);
 		xray_put_annotations(d, true);
 	}
 	xray_put_aws(d);
@@ -280,7 +215,7 @@ static void subsegment(struct doc *d)
 	j_text(&d->j, "namespace", aws ? SLICE("aws") : SLICE("remote"));
 	put_http(d);
 	put_flags(d);
-	put_cause(d);
+	xray_put_cause(d);
 	xray_put_annotations(d, false);
 	xray_put_aws_call(d);
 	xray_put_metadata(d, false);
@@ -290,7 +225,7 @@ bool xray_doc(struct buf *b, const struct xray_span *s)
 {
 	size_t begin = b->n;
 	for (enum room room = ROOM_ALL; room < ROOM_NONE && !b->failed; room++) {
-		struct doc d = {{b, false}, s, room};
+		struct doc d = {.j = {b, false}, .s = s, .room = room};
 		b->n = begin;
 		j_raw(&d.j, "{", 1);
 		if (s->attrs->kind == KIND_SERVER)
@@ -307,7 +242,7 @@ bool xray_doc(struct buf *b, const struct xray_span *s)
 
 bool xray_local_root(struct buf *b, const struct xray_span *s)
 {
-	struct doc d = {{b, false}, s, ROOM_ALL};
+	struct doc d = {.j = {b, false}, .s = s, .room = ROOM_ALL};
 	size_t begin = b->n;
 	uint8_t id[8];
 	if (!is_local_root(s))

@@ -67,6 +67,8 @@ static uint32_t print(void *self, const struct batch *batch)
 			.event = span_events_find(batch->events, v),
 			.settings = x->settings,
 		};
+		if (s.event)
+			span_event_mark(batch->events, s.event, &x->attrs);
 		bool ok = xray_local_root(&x->doc, &s) ? send_doc(x, true) : true;
 		ok &= send_doc(x, xray_doc(&x->doc, &s));
 		lost += !ok;

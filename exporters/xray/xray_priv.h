@@ -1,16 +1,18 @@
-/* Inside xray_doc.c and xray_blocks.c: a document that is being written. */
+/* Inside xray_doc.c, xray_cause.c and xray_blocks.c: a document that is being written. */
 #ifndef REMORA_XRAY_PRIV_H
 #define REMORA_XRAY_PRIV_H
 
 #include "exporters/xray/xray.h"
 #include "exporters/xray/xray_json.h"
 
-#define FIELD_MOST 250 /* characters of a field of the http block, and of user */
+#define XRAY_ANNOTATIONS_MOST 50 /* that a trace is found by */
+#define FIELD_MOST 250           /* characters of a field of the http block, and of user */
 
 enum room { /* what a document is short of */
 	        ROOM_ALL,
-	        ROOM_NO_METADATA,
 	        ROOM_FEW_FRAMES,
+	        ROOM_NO_METADATA,
+	        ROOM_NO_FRAMES,
 	        ROOM_NO_ANNOTATIONS,
 	        ROOM_NONE,
 };
@@ -19,6 +21,8 @@ struct doc {
 	struct json j;
 	const struct xray_span *s;
 	enum room room;
+	unsigned n_annotated;
+	const struct attr *annotated[XRAY_ANNOTATIONS_MOST]; /* not metadata as well */
 };
 
 static inline const struct attr *xray_find(const struct attr *a, uint32_t n, const char *key)
@@ -58,6 +62,10 @@ static inline void put_text(struct doc *d, const char *key, struct slice s, size
 		s.n = (uint32_t)utf8_prefix(s.p, s.n, most);
 	j_text(&d->j, key, s);
 }
+
+/* ---- xray_cause.c ---- */
+
+void xray_put_cause(struct doc *d);
 
 /* ---- xray_blocks.c ---- */
 

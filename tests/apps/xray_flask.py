@@ -57,6 +57,14 @@ def boom():
     raise ZeroDivisionError("boom")
 
 
+@app.route("/chain")
+def chain():
+    try:
+        raise KeyError("order")
+    except KeyError as e:
+        raise ValueError("no such order") from e
+
+
 @app.route("/slow")
 def slow():
     return "throttled", 429

@@ -40,7 +40,8 @@ exporters:""" % self.udp, 1).replace("receivers: [otlp]", "receivers: [otlp, aws
 # The attribute that awsxrayreceiver makes of a field, and ours in OTLP.
 FIELDS = {"http.method": "http.request.method", "http.status_code": "http.response.status_code",
           "http.user_agent": "user_agent.original", "http.client_ip": "client.address",
-          "http.response_content_length": "http.response.body.size", "user_agent.original": "user_agent.original"}
+          "http.response_content_length": "http.response.body.size", "user_agent.original": "user_agent.original",
+          "enduser.id": "enduser.id"}
 # What has its place in http.url, or in the name of a call.
 IN_URL = {"url.full", "url.path", "url.scheme", "server.address"}
 
@@ -51,13 +52,15 @@ def compare(x, o):
     equal((x.trace_id, x.span_id, x.parent_id, x.kind), (o.trace_id, o.span_id, o.parent_id, o.kind), what + ": ids and kind")
     check(abs(x.start - o.start) < 2000 and abs(x.end - o.end) < 2000, what + ": times %d %d" % (x.start - o.start, x.end - o.end))
     equal(x.name, o.resource["service.name"] if o.kind == SERVER else o["server.address"], what + ": name")
+    if "url.full" in o.attrs and "?" in o["url.full"]:
+        equal(json.loads(x["aws.xray.metadata.default"])["url.full"], o["url.full"], what + ": whole URL")
     told = {}
     for key, val in x.attrs.items():
         if key in FIELDS:
             told[FIELDS[key]] = val
         elif key == "aws.xray.metadata.default":
             meta = json.loads(val)
-            told.update({k: v for k, v in meta.items() if not k.startswith("otel.resource.")})
+            told.update({k: v for k, v in meta.items() if not k.startswith("otel.resource.") and k != "url.full"})
             resource = {k[14:]: v for k, v in meta.items() if k.startswith("otel.resource.")}
             if o.kind == SERVER:
                 equal(resource, o.resource, what + ": resource")
@@ -76,7 +79,9 @@ def compare(x, o):
     status = o["http.response.status_code"] or 0
     want = 2 if o.status == 2 or status >= 400 else 0
     equal(2 if x.status == 2 else 0, want, what + ": status")
-    if o["error.type"] and not o["error.type"].isdigit():
+    if o.events:
+        compare_exceptions(x, o, what)
+    elif o["error.type"] and not o["error.type"].isdigit():
         (name, attrs), = x.events
         equal((name, attrs["exception.type"]), ("exception", o["error.type"]), what + ": the cause")
     else:
@@ -85,19 +90,41 @@ def compare(x, o):
     equal(x.resource["telemetry.sdk.name"], "remora for c", what + ": sdk")
 
 
+def compare_exceptions(x, o, what):
+    """OTLP has one event whose stack trace tells the whole chain; X-Ray an exception for each of it, linked."""
+    (_, whole), = o.events
+    names, attrs = zip(*x.events)
+    equal(set(names), {"exception"}, what + ": events")
+    equal((attrs[0]["exception.type"], attrs[0]["exception.message"]), (whole["exception.type"], whole["exception.message"]),
+          what + ": the exception")
+    equal([a.get("aws.xray.exception.cause") for a in attrs], [a["aws.xray.exception.id"] for a in attrs[1:]] + [None],
+          what + ": links")
+    for a in attrs:
+        equal(a["aws.xray.exception.remote"], False, what + ": remote")
+        check(a["exception.type"] in whole["exception.stacktrace"] and a["exception.message"] in whole["exception.stacktrace"],
+              "%s: %r is not in OTLP's stack trace" % (what, a))
+        frames = a["exception.stacktrace"].splitlines()[1:]
+        check(frames, what + ": no frames of %r" % a["exception.type"])
+        for f in frames:
+            label, path, line = re.match(r"\tat (.*)\((.*): (\d+)\)$", f).groups()
+            check('File "%s", line %s, in %s\n' % (path, line, label) in whole["exception.stacktrace"],
+                  "%s: %r is not in OTLP's stack trace %s" % (what, f, whole["exception.stacktrace"]))
+
+
 @test
 def collector_sees_the_same_spans():
-    with Sandbox(OTEL_SERVICE_NAME="backend-flask", OTEL_TRACES_EXPORTER="otlp",
-                 OTEL_RESOURCE_ATTRIBUTES="service.version=1.2") as box:
+    with Sandbox(OTEL_SERVICE_NAME="backend-flask", OTEL_TRACES_EXPORTER="otlp", REMORA_USER="header:X-User-Id",
+                 REMORA_ERRORS=1, REMORA_ERRORS_LOGGED=1, OTEL_RESOURCE_ATTRIBUTES="service.version=1.2") as box:
         col = XrayCollector(box)
         box._env.update({"AWS_XRAY_DAEMON_ADDRESS": col.udp, "OTEL_EXPORTER_OTLP_ENDPOINT": col.url})
         _, app = flask(box)
-        forwarded = {"X-Forwarded-For": "203.0.113.9", "User-Agent": 'a "quoted\\ agent'}
+        forwarded = {"X-Forwarded-For": "203.0.113.9", "X-User-Id": "worf", "User-Agent": 'a "quoted\\ agent'}
         for path, headers in (("/home?x=1&token=s", forwarded), ("/call", {}), ("/calls", {}), ("/refused", {}), ("/boom", {}),
+                              ("/chain", {}),
                               ("/nope/%C3%A9", {}), ("/call", {"X-Amzn-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;"
                                                                                   "Parent=53995c3f42cd8ad8"})):
             get(app, path, headers)
-        n = 7 + 1 + 3 + 1 + 1
+        n = 8 + 1 + 3 + 1 + 1
         col.wait(2 * n)
         app.stop()
         by = {}
@@ -107,6 +134,9 @@ def collector_sees_the_same_spans():
         equal(sorted(by[False]), sorted(by[True]), "span ids by X-Ray")
         for span_id, o in by[True].items():
             compare(by[False][span_id], o)
+        users = [(s["url.path"], s["enduser.id"]) for s in by[False].values() if s["enduser.id"]]
+        equal([u for _, u in users], ["worf"], "users by X-Ray")
+        equal(sorted(len(s.events) for s in by[False].values() if s.events and s.kind == SERVER), [1, 2], "exceptions of requests")
 
 
 # ---------------------------------------------------------------- the daemon

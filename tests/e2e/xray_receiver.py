@@ -28,8 +28,21 @@ _AWS = {"xray": dict, "account_id": str, "cloudwatch_logs": list, "ec2": dict, "
         "elastic_beanstalk": dict}
 _AWS_CALL = {"xray": dict, "operation": str, "account_id": str, "region": str, "request_id": str, "queue_url": str,
              "table_name": str, "bucket_name": str, "id_2": str, "topic_arn": str, "function_name": str}
+_BLOCKS = {"ec2": {"instance_id": str, "instance_size": str, "ami_id": str, "availability_zone": str},
+           "ecs": {"container": str, "container_id": str, "container_arn": str, "cluster_arn": str, "task_arn": str,
+                   "task_family": str, "launch_type": str, "availability_zone": str},
+           "eks": {"pod": str, "cluster_name": str, "container_id": str},
+           "elastic_beanstalk": {"environment_name": str, "version_label": str, "deployment_id": int},
+           "xray": {"sdk": str, "sdk_version": str, "auto_instrumentation": bool, "sampling_rule_name": str}}
 _REQUEST = {"method": str, "url": str, "user_agent": str, "client_ip": str, "x_forwarded_for": bool, "traced": bool}
 _RESPONSE = {"status": int, "content_length": int}
+
+
+def _once(pairs):
+    keys = [k for k, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key twice: %r" % sorted(keys))
+    return dict(pairs)
 
 
 def _types(where, have, want, bad):
@@ -95,6 +108,15 @@ def faults(doc):
     if doc.get("throttle") and not doc.get("error"):
         bad.append("throttle without error")
     cause = doc.get("cause", {})
+    _types("cause", cause, {"working_directory": str, "paths": list, "exceptions": list}, bad)
+    if not all(isinstance(p, str) for p in cause.get("paths", [])):
+        bad.append("paths %r" % cause["paths"])
+    ids = [e.get("id") for e in cause.get("exceptions", [])]
+    if len(set(ids)) != len(ids):
+        bad.append("exceptions of one id: %r" % ids)
+    for e in cause.get("exceptions", []):
+        if "cause" in e and (e["cause"] not in ids or e["cause"] == e["id"]):
+            bad.append("an exception caused by %r, which is not there" % e["cause"])
     for e in cause.get("exceptions", []):
         _types("exception", e, {"id": str, "type": str, "message": str, "remote": bool, "truncated": int, "skipped": int,
                                 "cause": str, "stack": list}, bad)
@@ -104,6 +126,8 @@ def faults(doc):
             _types("frame", f, {"path": str, "line": int, "label": str}, bad)
     if "cause" in doc and not cause.get("exceptions"):
         bad.append("an empty cause")
+    if len(doc.get("annotations", {})) > 50:
+        bad.append("%d annotations" % len(doc["annotations"]))
     for key, val in doc.get("annotations", {}).items():
         if not KEY.match(key):
             bad.append("annotation key %r" % key)
@@ -113,6 +137,10 @@ def faults(doc):
         if not isinstance(val, dict) or key.startswith("AWS."):
             bad.append("metadata namespace %r" % key)
     _types("aws", doc.get("aws", {}), _AWS_CALL if sub else _AWS, bad)
+    for name, want in _BLOCKS.items():
+        _types("aws." + name, doc.get("aws", {}).get(name, {}), want, bad)
+    for group in doc.get("aws", {}).get("cloudwatch_logs", []):
+        _types("aws.cloudwatch_logs", group, {"log_group": str, "arn": str}, bad)
     if "aws" in doc.get("namespace", "") and "operation" not in doc.get("aws", {}):
         bad.append("an AWS call without operation")
     return bad
@@ -145,7 +173,7 @@ class XrayReceiver:
                 try:
                     if json.loads(head) != HEADER:
                         raise ValueError("header %r" % head)
-                    doc = json.loads(body.decode("utf-8"))
+                    doc = json.loads(body.decode("utf-8"), object_pairs_hook=_once)
                     why = faults(doc) if self._check else []
                     if why:
                         self.bad.append("%s in %r" % ("; ".join(why), doc))

@@ -31,7 +31,12 @@ static void left(const char *p, size_t n)
 	struct span_events e = {0};
 	v.str[REC_TEXT] = (struct slice){p, (uint32_t)n};
 	tie_read(&e, &v);
-	HOLDS(e.n == 1 && e.e[0].type && e.e[0].message && e.e[0].stacktrace);
+	HOLDS(e.n == 1 && e.e[0].stacktrace && e.e[0].n_raised >= 1 && e.e[0].n_raised <= SPAN_RAISED_MOST);
+	for (uint32_t i = 0; i < e.e[0].n_raised; i++) {
+		const struct span_raised *r = &e.e[0].raised[i];
+		HOLDS(r->type && r->message && r->n_frames <= SPAN_FRAMES_MOST && (!r->n_frames || r->frames));
+	}
+	HOLDS(e.e[0].n_paths <= SPAN_PATHS_MOST && (!e.e[0].cwd || *e.e[0].cwd == '/'));
 	span_events_free(&e);
 }
 

@@ -85,7 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	s.xray = (struct xray_settings){.dynamic = data[8] & 2 ? "*a*" : NULL, .annotations = data[8] & 4 ? "http.*,url.*,aws*" : NULL};
 	struct attr own[] = {{.key = "service.name", .key_len = 12, .str = "n", .str_len = 1}};
 	struct resource res = {.n = 1, .attrs = own, .service_name = "n"};
-	struct span_event event = {.type = "t", .message = "m\"\x01", .stacktrace = ""};
+	struct span_raised raised[] = {{.type = "t", .message = "m\"\x01"}, {.type = "u", .message = "", .skipped = data[8]}};
+	struct span_event event = {.stacktrace = "", .raised = raised, .n_raised = data[8] & 32 ? 2 : 1};
 	struct buf b = {0};
 	if (span_attrs_make(&a, &f.view, &s)) {
 		struct xray_span x = {.view = &f.view, .attrs = &a, .resource = &res, .event = data[8] & 8 ? &event : NULL, .settings = &s, .in_progress = data[8] & 16};

@@ -156,14 +156,16 @@ TEST(an_aws_call)
 	HAS(d, "\"aws\":{\"operation\":\"GetItem\",\"region\":\"ca-central-1\",\"request_id\":\"ID1\",\"table_name\":\"cruddur\",");
 }
 
-/* First the metadata goes, then frames, then annotations; then the document. */
+/* First most frames go, then the metadata, all frames, the annotations; then the document. */
 TEST(too_long)
 {
 	static char path[70000], label[3000];
 	struct settings set = no_limits;
 	struct sample s = sample_new(SPAN_SERVER);
 	struct span_frame frames[30];
-	struct span_event e = {.type = "T", .message = "m", .stacktrace = "", .frames = frames, .n_frames = 30, .frames_left = 2};
+	struct span_raised raised[] = {{.type = "T", .message = "m", .frames = frames, .n_frames = 30, .frames_left = 2},
+	                               {.type = "C", .message = "c", .frames = frames, .n_frames = 5, .skipped = 3}};
+	struct span_event e = {.stacktrace = "", .raised = raised, .n_raised = 1};
 	set.xray.annotations = "url.scheme";
 	memset(path, 'p', sizeof path);
 	memset(label, 'l', sizeof label - 1);
@@ -178,9 +180,22 @@ TEST(too_long)
 	d = document(&s, &set, &e, false);
 	HAS(d, "\"truncated\":22,\"stack\":[{\"path\":\"p.c\",\"line\":7,\"label\":\"lll");
 	HAS(d, "\"annotations\"");
+	path[100] = 'p';
+	path[1000] = 0;
+	sample_set(&s, REC_TARGET, path, 1000);
+	d = document(&s, &set, &e, false);
+	HAS(d, "\"truncated\":22,\"stack\":[{\"path\":\"p.c\",\"line\":7,\"label\":\"lll");
+	HAS(d, "\"metadata\"");
 	memset(path, 'm', sizeof path);
 	path[sizeof path - 1] = 0;
-	e.message = path;
+	raised[0].message = path;
+	e.n_raised = 2;
+	d = document(&s, &set, &e, false);
+	HAS(d, "\"truncated\":32},{");
+	HAS(d, "\"skipped\":3,\"truncated\":5}");
+	HAS(d, "\"annotations\"");
+	OK(!strstr(d, "metadata"));
+	e.cwd = path; /* no event has one so long */
 	struct xray_span x = {&s.view, &attrs, &res, &e, &set, false};
 	OK(span_attrs_make(&attrs, &s.view, &set));
 	out.n = 3;
