@@ -4,6 +4,7 @@
  */
 #include "exporters/aws/credentials_priv.h"
 #include "base/clock.h"
+#include "exporters/aws/endpoint.h"
 #include <sys/mman.h>
 
 #define EARLY_S (15 * 60)            /* before they expire they are asked for again */
@@ -81,11 +82,13 @@ void credentials_delete(struct credentials *c)
 
 void credentials_take(struct credentials *c, struct aws_found *f, enum step source)
 {
+	c->changes += strcmp(c->store->id, f->id) != 0;
 	snprintf(c->store->id, sizeof c->store->id, "%s", f->id);
 	snprintf(c->store->secret, sizeof c->store->secret, "%s", f->secret);
 	snprintf(c->store->token, sizeof c->store->token, "%s", f->token ? f->token : "");
 	c->expires_s = f->expires_s;
 	c->have = true;
+	c->renewing = false;
 	c->source = source;
 	c->searched = true;
 	c->step = STEP_END;
@@ -110,6 +113,7 @@ void credentials_fail(struct credentials *c, const char *what, const char *why)
 		log_warn("aws: no credentials from %s: %s", what, why);
 	c->step = STEP_END;
 	c->searched = true;
+	c->renewing = false;
 	c->due_ns = now + RETRY_NS;
 }
 
@@ -117,6 +121,7 @@ void credentials_none(struct credentials *c)
 {
 	c->step = STEP_END;
 	c->searched = true;
+	c->renewing = false;
 	c->due_ns = mono_ns() + RETRY_NS;
 	if (!c->have && credentials_tell(20))
 		log_warn("aws: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the "
@@ -168,6 +173,7 @@ static void answered(void *ctx, const struct answer *a)
 		log_debug("aws: the container's credentials: %s; again in a second", why);
 		c->step = STEP_END;
 		c->searched = true; /* a flush does not wait for that */
+		c->renewing = false;
 		c->due_ns = mono_ns() + SECOND;
 	} else {
 		c->tries = 0;
@@ -239,9 +245,26 @@ bool credentials_refused(struct credentials *c, uint64_t now)
 	if (c->refused_ns && now - c->refused_ns < AGAIN_NS)
 		return false;
 	c->refused_ns = now;
-	c->anew = true;
+	c->anew = c->renewing = true;
 	c->due_ns = 1;
 	return true;
+}
+
+bool credentials_renewing(const struct credentials *c)
+{
+	return c->renewing;
+}
+
+unsigned credentials_changes(const struct credentials *c)
+{
+	return c->changes;
+}
+
+unsigned credentials_variants(const struct credentials *c)
+{
+	bool fips = credentials_true(credentials_env(c, "AWS_USE_FIPS_ENDPOINT"));
+	bool dual = credentials_true(credentials_env(c, "AWS_USE_DUALSTACK_ENDPOINT"));
+	return (fips ? AWS_FIPS : 0) | (dual ? AWS_DUALSTACK : 0);
 }
 
 void credentials_mask(const struct credentials *c, char *p, size_t n)

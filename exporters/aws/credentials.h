@@ -23,6 +23,13 @@ const char *credentials_region(const struct credentials *c); /* NULL: not known 
 bool credentials_hopeless(const struct credentials *c);
 /* They were refused: looked for anew, at most once in a while. True: that is under way. */
 bool credentials_refused(struct credentials *c, uint64_t now);
+/* That is under way: the keys that there are were refused. */
+bool credentials_renewing(const struct credentials *c);
+unsigned credentials_changes(const struct credentials *c); /* how often they were others than before */
+/* AWS_FIPS, AWS_DUALSTACK: which hosts are asked for. */
+unsigned credentials_variants(const struct credentials *c);
+/* The first time in this process that this is told? */
+bool credentials_tell(unsigned bit);
 /* Overwrite the secret and the token where they stand in a text. */
 void credentials_mask(const struct credentials *c, char *p, size_t n);
 

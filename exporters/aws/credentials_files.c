@@ -1,6 +1,7 @@
 /* The sources at hand: environment, web identity (whose keys come by a request), shared files. */
 #include "exporters/aws/credentials_priv.h"
 #include "base/clock.h"
+#include "exporters/aws/endpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -90,15 +91,26 @@ static void form(struct buf *b, const char *name, const char *p, size_t n)
 	}
 }
 
-static const char *domain(const char *region)
+/* STS of the region, or AWS_ENDPOINT_URL_STS; its host for a signature. */
+static void sts_url(struct credentials *c)
 {
-	return strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com";
+	const char *own = credentials_env(c, "AWS_ENDPOINT_URL_STS");
+	char host[AWS_HOST] = "sts.amazonaws.com";
+	if (own && settings_url_ok(own) && !strpbrk(own, "?#@")) {
+		snprintf(c->url, sizeof c->url, "%.2000s%s", own, own[strlen(own) - 1] == '/' ? "" : "/");
+		return;
+	}
+	if (own && credentials_tell(29))
+		log_warn("aws: AWS_ENDPOINT_URL_STS is not an http:// or https:// URL; ignored");
+	if (*c->region)
+		aws_host(host, "sts", c->region, credentials_variants(c));
+	snprintf(c->url, sizeof c->url, "https://%s/", host);
 }
 
 bool credentials_by_web(struct credentials *c)
 {
 	const char *file = credentials_env(c, "AWS_WEB_IDENTITY_TOKEN_FILE"), *role = credentials_env(c, "AWS_ROLE_ARN"),
-			   *session = credentials_env(c, "AWS_ROLE_SESSION_NAME"), *own = credentials_env(c, "AWS_ENDPOINT_URL_STS");
+			   *session = credentials_env(c, "AWS_ROLE_SESSION_NAME");
 	char name[64];
 	struct buf token = {0}, body = {0};
 	if (!file || !role)
@@ -120,12 +132,7 @@ bool credentials_by_web(struct credentials *c)
 	form(&body, "RoleSessionName", session, strlen(session));
 	form(&body, "WebIdentityToken", token.p, token.n);
 	credentials_wipe(&token);
-	if (own && settings_url_ok(own))
-		snprintf(c->url, sizeof c->url, "%.2000s%s", own, own[strlen(own) - 1] == '/' ? "" : "/");
-	else if (*c->region)
-		snprintf(c->url, sizeof c->url, "https://sts.%s.%s/", c->region, domain(c->region));
-	else
-		strcpy(c->url, "https://sts.amazonaws.com/");
+	sts_url(c);
 	c->headers[0] = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
 	c->headers[1] = NULL;
 	c->request.body = body;

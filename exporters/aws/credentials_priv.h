@@ -46,13 +46,14 @@ struct credentials {
 	char role[260];
 	unsigned tries;
 	uint64_t due_ns, refused_ns;
-	bool searched; /* once to its end */
-	bool anew;     /* the keys were refused: another source may have better ones */
+	bool searched;    /* once to its end */
+	bool anew;        /* the keys were refused: another source may have better ones */
+	unsigned changes; /* of the keys */
+	bool renewing;    /* that search has no end yet */
 };
 
 /* ---- credentials.c ---- */
 
-bool credentials_tell(unsigned bit); /* the first time in this process? */
 static inline const char *credentials_env(const struct credentials *c, const char *name)
 {
 	return settings_get(c->settings->host, name);
