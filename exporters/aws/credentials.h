@@ -1,5 +1,5 @@
 /*
- * Credentials and region for AWS, by botocore's chain: environment, web identity, shared files, container (ECS, EKS pod
+ * Credentials and region for AWS, by botocore's chain: environment, roles of profiles, web identity, shared files, container (ECS, EKS pod
  * identity), instance metadata. exporter thread; requests go through http.h, nothing waits. Keys are never logged, and
  * lie in memory that is left out of core files.
  */
@@ -44,6 +44,9 @@ void aws_found_free(struct aws_found *f);
 struct aws_profile { /* of a shared file */
 	struct aws_found keys;
 	char *region;
+	char *role_arn, *source_profile, *source; /* role_arn, source_profile, credential_source */
+	char *session, *external_id, *duration, *token_file;
+	bool mfa;
 	bool there;              /* the profile */
 	const char *unsupported; /* a setting of it that we do not follow, NULL = none; literal */
 	unsigned bad_line;       /* that is no setting and no section, 0 = none */
