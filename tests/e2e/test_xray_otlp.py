@@ -120,24 +120,50 @@ def a_wrong_clock_is_corrected():
         equal(box.xray.types, ["InvalidSignatureException", None], "what the endpoint said")
 
 
-@cases(before=False, at_exit=True)
-def expired_in_mid_flight(at_exit):
+def container(box, first_is_expired=False):
+    """Keys come from a stub of ECS; the environment for that."""
+    ecs = box.keep(Endpoint(Keys(box.xray)))
+    make = ecs.keys.make
+
+    def expired_at_first():
+        key = make()
+        if ecs.keys.made == 1:
+            box.xray.keys[key[0]] = ("expired", key[2])
+        return key
+    if first_is_expired:
+        ecs.keys.make = expired_at_first
+    return ecs, {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_CONTAINER_CREDENTIALS_FULL_URI": ecs.url + "/v1/credentials"}
+
+
+def check_renewed(box, ecs, text):
+    equal((box.xray.count(), box.xray.duplicates, ecs.keys.made), (5, 0, 2), "spans, doubled ones, keys (%s)" % text[-800:])
+    equal([t for t in box.xray.types if t], ["ExpiredTokenException"], "refusals")
+    check("stub-secret" not in text and "stub-token" not in text, "a secret is in the log")
+
+
+@test
+def expired_in_mid_flight():
     """Keys that were good are not any more: new ones, the same batch once more, nothing lost or doubled."""
-    with Box(XrayOtlp(keys={})) as box:
-        ecs = box.keep(Endpoint(Keys(box.xray)))
-        _, app = flask(box, AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, REMORA_LOG="debug",
-                       AWS_CONTAINER_CREDENTIALS_FULL_URI=ecs.url + "/v1/credentials")
+    with Box(XrayOtlp(keys={}), REMORA_LOG="debug") as box:
+        ecs, env = container(box)
+        _, app = flask(box, **env)
         get(app, "/home")
         box.xray.wait(1)
         for key in box.xray.keys:
             box.xray.keys[key] = ("expired", box.xray.keys[key][1])
         get(app, "/home", n=4)
-        if not at_exit:
-            box.xray.wait(5)
-        text = said(app)
-        equal((box.xray.count(), box.xray.duplicates, ecs.keys.made), (5, 0, 2), "spans, doubled ones, keys (%s)" % text[-800:])
-        equal([t for t in box.xray.types if t], ["ExpiredTokenException"], "refusals")
-        check("stub-secret" not in text and "stub-token" not in text, "a secret is in the log")
+        box.xray.wait(5)
+        check_renewed(box, ecs, said(app))
+
+
+@test
+def expired_at_exit():
+    """There is time for that before the program's end."""
+    with Box(XrayOtlp(keys={}), REMORA_LOG="debug", OTEL_BSP_SCHEDULE_DELAY="60000") as box:
+        ecs, env = container(box, first_is_expired=True)
+        _, app = flask(box, **env)
+        get(app, "/home", n=5)
+        check_renewed(box, ecs, said(app))
 
 
 @test
@@ -168,7 +194,7 @@ def limits():
         told = re.search(r"stop: spans \d+.* sent (\d+)", "\n".join(web.err))
         check(told and int(told.group(1)) > 11000, "what was sent: %r" % web.err[-6:])
         equal((box.xray.count(), box.xray.duplicates, {s for s, _ in box.xray.wire()}), (int(told.group(1)), 0, {200}), "spans, doubled ones, answers")
-        check(max(n for _, n in box.xray.wire()) > 8000, "large requests: %r" % box.xray.wire())
+        check(max(n for _, n in box.xray.wire()) > 4000, "large requests: %r" % box.xray.wire())
 
 
 # ---------------------------------------------------------------- the real names, through a proxy that knows where they are
@@ -292,17 +318,8 @@ def sampling_rules_from_xray_itself():
     """No daemon is named: the rules are asked for where the spans go. Expired keys are replaced there too."""
     rules = [rule("Default", 10000, FixedRate=0.0), rule("calls", 20, URLPath="/call*", FixedRate=1.0)]
     with Box(XrayOtlp(keys={}, rules=rules), OTEL_TRACES_SAMPLER="xray", REMORA_LOG="debug") as box:
-        ecs = box.keep(Endpoint(Keys(box.xray)))
-        make = ecs.keys.make
-
-        def first_is_expired():
-            key = make()
-            if ecs.keys.made == 1:
-                box.xray.keys[key[0]] = ("expired", key[2])
-            return key
-        ecs.keys.make = first_is_expired
-        _, app = flask(box, AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None,
-                       AWS_CONTAINER_CREDENTIALS_FULL_URI=ecs.url + "/v1/credentials")
+        _, env = container(box, first_is_expired=True)
+        _, app = flask(box, **env)
         get(app, "/slow")       # by the built-in rule: brings up the exporter
         app.wait_line(r"xray: (\d+) central sampling rules, (\d+) not for us")
         before = box.xray.count()
