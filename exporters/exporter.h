@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct credentials; /* aws/credentials.h */
 struct span_events;
 struct settings;  /* settings.h: the parsed variables */
 struct resources; /* resource.h: the resource of each process of the tree, cached */
@@ -25,11 +26,14 @@ struct batch {
 	struct resources *resources;
 	const struct settings *settings;
 	const struct span_events *events; /* span_events.h; NULL = none */
+	/* Bytes that a resource's attributes and a span may have; 0 = any. What was left out for that is counted. */
+	uint32_t resource_most, span_most, *left_out;
 };
 
 enum outcome {
 	OUT_ACCEPTED,
 	OUT_RETRY,   /* same bytes again, after retry_after_ns or the worker's backoff */
+	OUT_AGAIN,   /* the same at once, as soon as the kind is ready: it was signed wrongly */
 	OUT_REFUSED, /* drop, never again */
 };
 
@@ -46,6 +50,7 @@ struct answer {        /* of a request; filled by http.c, judged by the kind */
 	uint64_t rate_wait_ns;   /* from X-Rate-Limit-Remaining-Seconds, 0 = none */
 	bool rate_used_up;       /* X-Rate-Limit-Remaining: 0 */
 	uint64_t date_s;         /* Date, since 1970; 0 = none */
+	const char *aws_error;   /* X-Amzn-ErrorType; NULL = none */
 };
 
 struct verdict {
@@ -77,6 +82,12 @@ struct exporter_kind {
 	/* Bytes for a batch. False: nothing to send (all records unfit): the batch is done. HTTP kinds. */
 	bool (*encode)(void *self, const struct batch *b, struct request *out);
 	struct verdict (*judge)(void *self, const struct answer *a);
+	/* Who signs: the process's keys (NULL: no memory), borrowed. NULL: no such thing. */
+	void (*use)(void *self, struct credentials *c);
+	/* May a request go out at now_ns? False: not before *when, 0 = when an answer has come. NULL: always. */
+	bool (*ready)(void *self, uint64_t now_ns, uint64_t *when);
+	/* Before each try; false: it fails. NULL: the request is as encode made it. */
+	bool (*sign)(void *self, struct request *r);
 	/*
 	 * Kinds without a connection (console, xray): take the batch here and now, copying what is kept. Returns how many
 	 * records are lost. NULL for HTTP kinds.

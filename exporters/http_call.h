@@ -23,6 +23,7 @@ struct http_call {
 	uint64_t retry_after_ns, rate_wait_ns;
 	bool rate_used_up;
 	uint64_t date_s;
+	char aws_error[128];
 	bool head_whole; /* of the answer */
 	bool pinned;     /* goes to a remembered address */
 	char error_text[CURL_ERROR_SIZE];

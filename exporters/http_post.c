@@ -92,6 +92,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 	} else if (header_value(p, n, "date:", value, sizeof value)) {
 		time_t t = curl_getdate(value, NULL);
 		c->date_s = t > 0 ? (uint64_t)t : 0;
+	} else if (header_value(p, n, "x-amzn-errortype:", c->aws_error, sizeof c->aws_error)) {
+		;
 	} else if (header_value(p, n, "x-rate-limit-remaining-seconds:", value, sizeof value)) {
 		c->rate_wait_ns = http_retry_after(value, real_ns());
 	} else if (!c->rate_wait_ns && header_value(p, n, "x-rate-limit-reset:", value, sizeof value)) {
@@ -360,7 +362,7 @@ void http_call_done(struct http *h, struct http_call *c, CURLcode result)
 	/* The owner may post again from its callback: the call is out of the way by then. */
 	void (*done)(void *, const struct answer *) = c->done;
 	void *ctx = c->ctx;
-	char text[CURL_ERROR_SIZE], kind[128];
+	char text[CURL_ERROR_SIZE], kind[128], aws[sizeof c->aws_error];
 	struct buf body = c->body;
 	if (a.error) {
 		snprintf(text, sizeof text, "%s", a.error);
@@ -369,6 +371,10 @@ void http_call_done(struct http *h, struct http_call *c, CURLcode result)
 	if (type) {
 		snprintf(kind, sizeof kind, "%s", type);
 		a.content_type = kind;
+	}
+	if (*c->aws_error) {
+		memcpy(aws, c->aws_error, sizeof aws);
+		a.aws_error = aws;
 	}
 	c->body = (struct buf){0};
 	call_free(h, c);

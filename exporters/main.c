@@ -32,7 +32,7 @@ static void log_start(const struct worker *w)
 	for (unsigned i = 0; i < w->n_dests; i++) {
 		const char *to = w->dests[i].kind == &xray_kind ? w->settings.xray.address : "stderr";
 		for (unsigned k = 0; k < w->settings.n_otlp; k++)
-			if (strcmp(w->settings.otlp[k].label, w->dests[i].name) == 0)
+			if (w->dests[i].kind == &otlp_kind && strcmp(w->settings.otlp[k].label, w->dests[i].name) == 0)
 				to = w->settings.otlp[k].shown;
 		log_debug("exporting from %s, process %d: %s to %s", w->host->program, sys_getpid(), w->dests[i].name, to);
 	}

@@ -165,7 +165,7 @@ static void exporters(struct settings *s)
 	bool otlp = false, xray = false, none = false;
 	size_t n;
 	if (!list) {
-		xray = settings_get(s->host, "AWS_XRAY_DAEMON_ADDRESS") != NULL;
+		xray = settings_xray_wanted(s);
 		for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
 			otlp |= settings_get(s->host, addresses[i]) != NULL;
 		s->console = !otlp && !xray && s->host->stderr_tty;
@@ -192,6 +192,8 @@ static void exporters(struct settings *s)
 		settings_xray(s, xray);
 	if (otlp)
 		settings_otlp(s);
+	if (s->xray.direct)
+		settings_otlp_xray(s);
 }
 
 void settings_parse(struct settings *s, const struct export_host *host)

@@ -20,14 +20,18 @@ struct named_file {  /* PEM; read by http.c */
 };
 
 struct otlp_settings { /* one OTLP destination */
-	const char *label; /* for messages: "otlp", "honeycomb" */
-	char *url;         /* whole, with /v1/traces where the specification appends it */
+	const char *label; /* for messages: "otlp", "honeycomb", "xray" */
+	char *url;         /* whole, with /v1/traces where the specification appends it; NULL: of aws below */
 	char *shown;       /* the same for messages: without user, password and query */
 	char **headers;    /* "name: value", NULL-terminated; secret: never logged */
 	struct named_file ca, client_cert, client_key;
 	enum otlp_protocol protocol;
 	bool gzip;
 	uint64_t timeout_ns; /* of one attempt; 0 = no limit */
+	/* X-Ray's own endpoint: signed. */
+	bool aws;
+	char *aws_url;       /* without /v1/traces; NULL = the region's */
+	char aws_region[65]; /* that the URL is of; "" = as AWS_REGION and so on say */
 };
 
 struct rollbar_settings {
@@ -52,10 +56,12 @@ struct xray_settings {         /* strings borrowed from the copies; NULL = not s
 	const char *execution_env; /* AWS_EXECUTION_ENV */
 	const char *log_group;     /* REMORA_CLOUDWATCH_LOG_GROUP */
 	uint64_t in_progress_ns;   /* REMORA_XRAY_IN_PROGRESS_MS; 0 = open requests are not told */
-	bool on;
-	bool sampler;        /* OTEL_TRACES_SAMPLER=xray */
-	char endpoint[300];  /* of the daemon's TCP port, "http://host:port" */
-	uint64_t polling_ns; /* how often rules are fetched */
+	bool on;                   /* by way of the daemon */
+	bool direct;               /* REMORA_XRAY_PROTOCOL=otlp: one of settings.otlp instead */
+	bool sampler;              /* OTEL_TRACES_SAMPLER=xray */
+	bool sampler_usual;        /* nobody said where the rules are */
+	char endpoint[300];        /* of the daemon's TCP port, "http://host:port" */
+	uint64_t polling_ns;       /* how often rules are fetched */
 };
 
 struct cloudwatch_settings {
@@ -71,7 +77,7 @@ struct cloudwatch_settings {
 
 struct settings {
 	const struct export_host *host;
-	struct otlp_settings otlp[2]; /* OTEL_EXPORTER_OTLP_*, Honeycomb */
+	struct otlp_settings otlp[3]; /* OTEL_EXPORTER_OTLP_*, Honeycomb, X-Ray */
 	unsigned n_otlp;
 	bool console;
 	struct rollbar_settings rollbar;
@@ -115,6 +121,7 @@ void settings_rollbar(struct settings *s);
 void settings_rollbar_free(struct settings *s);
 /* AWS_XRAY_*, REMORA_XRAY_*; `listed`: OTEL_TRACES_EXPORTER names it. */
 void settings_xray(struct settings *s, bool listed);
+bool settings_xray_wanted(const struct settings *s); /* also when not listed */
 /* OTEL_TRACES_SAMPLER=xray and its argument. */
 void settings_xray_sampler(struct settings *s, const char *arg);
 /* A token as a header can carry it: printable, without blanks. Pure. */
@@ -122,8 +129,11 @@ bool settings_token_ok(const char *p, size_t n);
 /* REMORA_CLOUDWATCH_*. */
 void settings_cloudwatch(struct settings *s);
 void settings_cloudwatch_free(struct settings *s);
-/* The OTLP and Honeycomb destinations, into s->otlp. */
+/* The OTLP and Honeycomb destinations, into s->otlp; X-Ray's, if xray.direct. */
 void settings_otlp(struct settings *s);
+void settings_otlp_xray(struct settings *s);
+/* The destination that is X-Ray's own endpoint; NULL = none. */
+const struct otlp_settings *settings_aws(const struct settings *s);
 void settings_otlp_free(struct otlp_settings *o);
 
 #endif

@@ -1,5 +1,6 @@
 /* The OTLP destinations: OTEL_EXPORTER_OTLP_*, and Honeycomb's own three variables. */
 #include "exporters/abi.h"
+#include "exporters/aws/endpoint.h"
 #include "exporters/log.h"
 #include "exporters/settings.h"
 #include <stdio.h>
@@ -120,6 +121,23 @@ static void common(const struct settings *s, struct otlp_settings *o)
 	o->timeout_ns = ms * 1000000;
 }
 
+/* X-Ray's own address, and nobody else has put a signature there: ours, for the region that it names. */
+static bool known_as_xray(struct otlp_settings *o)
+{
+	static const char scheme[] = "https://", path[] = "/v1/traces";
+	const char *host = o->url + sizeof scheme - 1;
+	if (strncasecmp(o->url, scheme, sizeof scheme - 1) != 0)
+		return false;
+	size_t n = strcspn(host, "/");
+	if (strcmp(host + n, path) != 0 || !aws_host_region(host, n, "xray", o->aws_region))
+		return false;
+	for (char **h = o->headers; h && *h; h++)
+		if (strncasecmp(*h, "authorization:", 14) == 0)
+			return false;
+	o->aws_url = strndup(o->url, sizeof scheme - 1 + n);
+	return o->aws_url != NULL;
+}
+
 static bool plain_otlp(const struct settings *s, struct otlp_settings *o)
 {
 	static const char whole[] = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", base[] = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -138,6 +156,7 @@ static bool plain_otlp(const struct settings *s, struct otlp_settings *o)
 		return false;
 	struct var h = signal_var(s, "HEADERS");
 	o->headers = settings_headers(h.value, h.name);
+	o->aws = known_as_xray(o);
 	file(s, &o->ca, "CERTIFICATE");
 	file(s, &o->client_cert, "CLIENT_CERTIFICATE");
 	file(s, &o->client_key, "CLIENT_KEY");
@@ -210,10 +229,39 @@ void settings_otlp(struct settings *s)
 	}
 }
 
+/* AWS_ENDPOINT_URL is the program's: a local DynamoDB, say. */
+void settings_otlp_xray(struct settings *s)
+{
+	static const char var[] = "AWS_ENDPOINT_URL_XRAY";
+	struct otlp_settings *o = &s->otlp[s->n_otlp];
+	const char *url = settings_get(s->host, var), *ca = settings_get(s->host, "AWS_CA_BUNDLE");
+	*o = (struct otlp_settings){.label = "xray", .aws = true, .aws_url = url ? strdup(url) : NULL};
+	o->shown = url ? settings_url_shown(url) : strdup("https://xray.(region).amazonaws.com");
+	o->ca = (struct named_file){ca ? strdup(ca) : NULL, "AWS_CA_BUNDLE"};
+	common(s, o);
+	o->protocol = OTLP_PROTOBUF;
+	s->n_otlp++;
+	if (o->shown && (!url || (o->aws_url && settings_url_ok(url) && !strpbrk(url, "?#@"))))
+		return;
+	if (o->shown)
+		log_once(log_bit(var), "%s=%.200s is not an http:// or https:// URL; nothing is sent to X-Ray", var, o->shown);
+	settings_otlp_free(o);
+	s->n_otlp--;
+}
+
+const struct otlp_settings *settings_aws(const struct settings *s)
+{
+	for (unsigned i = 0; i < s->n_otlp; i++)
+		if (s->otlp[i].aws)
+			return &s->otlp[i];
+	return NULL;
+}
+
 void settings_otlp_free(struct otlp_settings *o)
 {
 	free(o->url);
 	free(o->shown);
+	free(o->aws_url);
 	settings_headers_free(o->headers);
 	free(o->ca.path);
 	free(o->client_cert.path);

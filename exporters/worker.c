@@ -33,8 +33,10 @@ struct worker *worker_new(const struct export_host *host)
 		worker_delete(w);
 		return NULL;
 	}
+	if (w->settings.cloudwatch.on || settings_aws(&w->settings))
+		w->credentials = credentials_new(&w->settings, w->http);
 	worker_dests(w);
-	w->sampling = xray_sampling_new(&w->settings, w->http);
+	w->sampling = xray_sampling_new(&w->settings, w->http, w->credentials);
 	worker_errors_new(w);
 	if (!worker_logs_new(w))
 		log_error("no memory for CloudWatch Logs");
@@ -60,6 +62,7 @@ void worker_delete(struct worker *w)
 	}
 	reports_delete(w->reports);
 	xray_sampling_delete(w->sampling);
+	credentials_delete(w->credentials);
 	http_delete(w->http);
 	if (w->resources)
 		resources_delete(w->resources);

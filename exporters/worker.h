@@ -16,7 +16,7 @@
 #include "exporters/resource.h"
 #include "exporters/settings.h"
 
-#define DESTS 4
+#define DESTS 5
 #define LEFT_HELD 4
 #define ORPHANS 4 /* arenas of dead trees that are worked on at a time */
 #define SOURCES (1 + ORPHANS)
@@ -74,6 +74,8 @@ struct dest {
 	struct request request;
 	struct http_call *call;
 	uint64_t born_ns, posted_ns, not_before_ns;
+	bool unready; /* kind->ready said so; ready_ns: when to ask again, 0 = an answer comes first */
+	uint64_t ready_ns;
 	bool told_when;    /* not_before_ns is the receiver's word, not our backoff */
 	uint32_t fails;    /* in a row */
 	bool flush_failed; /* since the flush began: it will not be waited for */
@@ -113,13 +115,14 @@ struct worker {
 	struct settings settings;
 	struct resources *resources;
 	struct http *http;
-	struct reports *reports;        /* crashes and errors */
-	struct xray_sampling *sampling; /* OTEL_TRACES_SAMPLER=xray; NULL: another */
-	struct errors *errors;          /* what stderr tells of them; NULL: not wanted */
-	bool errors_logged;             /* also what the program caught and logged */
-	struct cloudwatch *cloudwatch;  /* lines; NULL: not wanted */
-	char *text;                     /* scratch for records of text, made when there is one */
-	struct source sources[SOURCES]; /* [0]: this tree's arena */
+	struct reports *reports;         /* crashes and errors */
+	struct xray_sampling *sampling;  /* OTEL_TRACES_SAMPLER=xray; NULL: another */
+	struct errors *errors;           /* what stderr tells of them; NULL: not wanted */
+	bool errors_logged;              /* also what the program caught and logged */
+	struct credentials *credentials; /* for AWS; NULL: nothing is sent there */
+	struct cloudwatch *cloudwatch;   /* lines; NULL: not wanted */
+	char *text;                      /* scratch for records of text, made when there is one */
+	struct source sources[SOURCES];  /* [0]: this tree's arena */
 	struct dest dests[DESTS];
 	unsigned n_dests, n_http;
 	struct views views;

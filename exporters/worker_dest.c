@@ -92,14 +92,16 @@ static void drop(struct dest *d, enum counter why)
 static void tell(struct dest *d, const struct answer *a, const struct verdict *v, uint64_t now)
 {
 	unsigned long long ms = (now - d->posted_ns) / MS;
-	static const char *const words[] = {"accepted", "will be tried again", "refused"};
+	static const char *const words[] = {"accepted", "will be tried again", "is signed anew", "refused"};
 	if (log_wants(LOG_DEBUG)) {
 		log_debug("%s: %u spans, %zu bytes: %s%s%s, status %d, %llu ms", d->name, d->n_batch, d->request.body.n,
 		          words[v->outcome], *v->message ? ": " : "", v->message, a->status, ms);
 		return;
 	}
 	/* Something that the user has to mend is told once, with the variable's bit: who comes here has a good URL. */
-	const char *var = strcmp(d->name, "honeycomb") == 0 ? "HONEYCOMB_API_KEY" : "OTEL_EXPORTER_OTLP_ENDPOINT";
+	const char *var = strcmp(d->name, "honeycomb") == 0 ? "HONEYCOMB_API_KEY"
+	                  : strcmp(d->name, "xray") == 0    ? "REMORA_XRAY_PROTOCOL"
+	                                                    : "OTEL_EXPORTER_OTLP_ENDPOINT";
 	if (v->outcome == OUT_REFUSED)
 		log_once(log_bit(var), "%s: spans refused with status %d%s%s (said once; REMORA_LOG=debug shows all)", d->name,
 		         a->status, *v->message ? ": " : "", v->message);
@@ -133,6 +135,8 @@ static void answered(void *ctx, const struct answer *a)
 		d->fails = 0;
 		drop(d, COUNT_DROP_REFUSED);
 		break;
+	case OUT_AGAIN:
+		break;
 	case OUT_RETRY:
 		d->fails++;
 		d->flush_failed = true;
@@ -159,7 +163,8 @@ static bool may_post(const struct dest *d, uint64_t now, bool flush)
 static void post(struct dest *d, uint64_t now)
 {
 	d->posted_ns = now;
-	d->call = http_post(d->worker->http, &d->request, answered, d);
+	bool fit = !d->kind->sign || d->kind->sign(d->self, &d->request);
+	d->call = fit ? http_post(d->worker->http, &d->request, answered, d) : NULL;
 	if (!d->call) { /* no memory: as if nobody had answered */
 		d->fails++;
 		d->flush_failed = true;
@@ -191,12 +196,23 @@ static void pump_queue(struct dest *d, uint64_t now, bool flush)
 	queue_shrink(&d->queue);
 }
 
+/* Keys of a cloud may be on their way, or nowhere. */
+static bool is_ready(struct dest *d, uint64_t now)
+{
+	d->unready = d->kind->ready && (d->n_batch || d->queue.n) && !d->kind->ready(d->self, now, &d->ready_ns);
+	if (d->unready && d->ready_ns)
+		d->flush_failed = true; /* nothing to wait for */
+	return !d->unready;
+}
+
 void dest_pump(struct dest *d, uint64_t now, bool flush)
 {
 	if (d->call)
 		return;
 	if (d->n_batch && expired(d, now))
 		drop(d, COUNT_DROP_EXPIRED);
+	if (!is_ready(d, now))
+		return;
 	if (d->n_batch && may_post(d, now, flush))
 		post(d, now);
 	if (!d->n_batch)
@@ -223,7 +239,9 @@ uint64_t dest_due(const struct dest *d)
 	uint64_t due = d->kind->tick ? d->kind->tick(d->self, 0, false) : 0;
 	if (d->call)
 		return due;
-	if (d->n_batch) {
+	if (d->unready) {
+		sooner(&due, d->ready_ns);
+	} else if (d->n_batch) {
 		sooner(&due, d->not_before_ns);
 		if (d->worker->settings.export_timeout_ns)
 			sooner(&due, d->born_ns + d->worker->settings.export_timeout_ns);

@@ -15,6 +15,7 @@ static const struct {
 	{"honeycomb", &otlp_kind},
 	{"console", &console_kind},
 	{"xray", &xray_kind},
+	{"xray", &otlp_kind}, /* REMORA_XRAY_PROTOCOL=otlp */
 };
 _Static_assert(sizeof table / sizeof *table <= DESTS, "each may be wanted");
 
@@ -48,6 +49,8 @@ void worker_dests(struct worker *w)
 		*d = (struct dest){.worker = w, .kind = table[i].kind, .name = table[i].name};
 		if (!d->kind->create(&w->settings, d->name, &d->self))
 			continue;
+		if (d->kind->use)
+			d->kind->use(d->self, w->credentials);
 		d->delay_ns = w->settings.schedule_delay_ns;
 		uint64_t most = d->kind == &xray_kind ? XRAY_DELAY : CONSOLE_DELAY;
 		if (d->kind->print && d->delay_ns > most)

@@ -23,7 +23,7 @@ bool worker_logs_new(struct worker *w)
 	struct cloudwatch_owner owner = {release, delivered, w};
 	if (!w->settings.cloudwatch.on)
 		return true;
-	w->cloudwatch = cloudwatch_new(&w->settings, w->http, worker_arena(w), w->sources[0].max, &owner);
+	w->cloudwatch = !w->credentials ? NULL : cloudwatch_new(&w->settings, w->http, w->credentials, worker_arena(w), w->sources[0].max, &owner);
 	return w->cloudwatch != NULL;
 }
 

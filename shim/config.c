@@ -242,7 +242,8 @@ static void read_sampler(void)
 static bool xray_wanted(void)
 {
 	const char *list = config_get("OTEL_TRACES_EXPORTER");
-	bool wanted = config_get("AWS_XRAY_DAEMON_ADDRESS") != NULL, none = false;
+	const char *protocol = config_get("REMORA_XRAY_PROTOCOL");
+	bool wanted = config_get("AWS_XRAY_DAEMON_ADDRESS") || (protocol && same(protocol, "otlp")), none = false;
 	while (list && *list) {
 		char word[8];
 		const char *e = list + strcspn(list, ","), *t = e;

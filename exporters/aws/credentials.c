@@ -4,6 +4,7 @@
  */
 #include "exporters/aws/credentials_priv.h"
 #include "base/clock.h"
+#include "exporters/aws/endpoint.h"
 #include <sys/mman.h>
 
 #define EARLY_S (15 * 60)            /* before they expire they are asked for again */
@@ -40,12 +41,12 @@ struct credentials *credentials_new(const struct settings *s, struct http *h)
 	c->http = h;
 	c->step = STEP_END;
 	c->due_ns = 1;
-	c->store = mmap(NULL, sizeof *c->store, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	c->store = mmap(NULL, 2 * sizeof *c->store, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (c->store == MAP_FAILED) {
 		free(c);
 		return NULL;
 	}
-	madvise(c->store, sizeof *c->store, MADV_DONTDUMP);
+	madvise(c->store, 2 * sizeof *c->store, MADV_DONTDUMP);
 	const char *region = credentials_env(c, "AWS_REGION");
 	if (!region)
 		region = credentials_env(c, "AWS_DEFAULT_REGION");
@@ -72,20 +73,38 @@ void credentials_delete(struct credentials *c)
 		http_cancel(c->http, c->call);
 	request_free(c);
 	credentials_wipe(&c->header);
-	explicit_bzero(c->store, sizeof *c->store);
-	munmap(c->store, sizeof *c->store);
+	sigv4_free(&c->lines);
+	credentials_roles_free(c);
+	explicit_bzero(c->store, 2 * sizeof *c->store);
+	munmap(c->store, 2 * sizeof *c->store);
 	free(c);
 }
 
 /* ---- outcomes ---- */
 
+static void put_into(struct store *s, const struct aws_found *f)
+{
+	snprintf(s->id, sizeof s->id, "%s", f->id);
+	snprintf(s->secret, sizeof s->secret, "%s", f->secret);
+	snprintf(s->token, sizeof s->token, "%s", f->token ? f->token : "");
+}
+
 void credentials_take(struct credentials *c, struct aws_found *f, enum step source)
 {
-	snprintf(c->store->id, sizeof c->store->id, "%s", f->id);
-	snprintf(c->store->secret, sizeof c->store->secret, "%s", f->secret);
-	snprintf(c->store->token, sizeof c->store->token, "%s", f->token ? f->token : "");
+	if (c->n_roles && source == STEP_ROLE)
+		aws_profile_free(&c->roles[--c->n_roles]);
+	if (c->n_roles) {
+		put_into(&c->store[STORE_BASE], f);
+		aws_found_free(f);
+		credentials_assume(c);
+		return;
+	}
+	credentials_roles_free(c);
+	c->changes += strcmp(c->store->id, f->id) != 0;
+	put_into(c->store, f);
 	c->expires_s = f->expires_s;
 	c->have = true;
+	c->renewing = false;
 	c->source = source;
 	c->searched = true;
 	c->step = STEP_END;
@@ -98,8 +117,8 @@ void credentials_take(struct credentials *c, struct aws_found *f, enum step sour
 		c->due_ns = mono_ns() + (in ? in : 1) * SECOND;
 	}
 	aws_found_free(f);
-	static const char *const names[] = {"the environment", "web identity", "the shared files", "the container", "",
-	                                    "", "", "instance metadata"};
+	static const char *const names[] = {"the environment", "an assumed role", "web identity", "the shared files", "the container", "", "", "",
+	                                    "instance metadata"};
 	log_debug("aws: credentials of %s%s", names[source], c->expires_s ? ", which expire" : "");
 }
 
@@ -108,15 +127,19 @@ void credentials_fail(struct credentials *c, const char *what, const char *why)
 	uint64_t now = mono_ns();
 	if (credentials_tell(1 + (unsigned)c->step))
 		log_warn("aws: no credentials from %s: %s", what, why);
+	credentials_roles_free(c);
 	c->step = STEP_END;
 	c->searched = true;
+	c->renewing = false;
 	c->due_ns = now + RETRY_NS;
 }
 
 void credentials_none(struct credentials *c)
 {
+	credentials_roles_free(c);
 	c->step = STEP_END;
 	c->searched = true;
+	c->renewing = false;
 	c->due_ns = mono_ns() + RETRY_NS;
 	if (!c->have && credentials_tell(20))
 		log_warn("aws: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the "
@@ -150,7 +173,7 @@ static void answered(void *ctx, const struct answer *a)
 	char text[80];
 	c->call = NULL;
 	request_free(c);
-	if (step != STEP_WEB && step != STEP_CONTAINER) {
+	if (step != STEP_ROLE && step != STEP_WEB && step != STEP_CONTAINER) {
 		credentials_imds_answer(c, step, a);
 		return;
 	}
@@ -160,14 +183,18 @@ static void answered(void *ctx, const struct answer *a)
 		snprintf(text, sizeof text, "status %d", a->status);
 		why = text;
 	} else {
-		why = step == STEP_WEB ? aws_xml_read(&f, a->body, a->body_len) : aws_json_read(&f, a->body, a->body_len);
+		why = step == STEP_CONTAINER ? aws_json_read(&f, a->body, a->body_len) : aws_xml_read(&f, a->body, a->body_len);
 	}
 	if (!why) {
 		credentials_take(c, &f, step);
+	} else if (step == STEP_ROLE) {
+		credentials_role_refused(c, a, why);
 	} else if (step == STEP_CONTAINER && ++c->tries < CONTAINER_TRIES) {
 		log_debug("aws: the container's credentials: %s; again in a second", why);
+		credentials_roles_free(c);
 		c->step = STEP_END;
 		c->searched = true; /* a flush does not wait for that */
+		c->renewing = false;
 		c->due_ns = mono_ns() + SECOND;
 	} else {
 		c->tries = 0;
@@ -179,8 +206,8 @@ static void answered(void *ctx, const struct answer *a)
 
 static void search(struct credentials *c, enum step from)
 {
-	static bool (*const steps[])(struct credentials *) = {credentials_by_env, credentials_by_web,
-	                                                      credentials_by_files, credentials_by_container, credentials_by_imds};
+	static bool (*const steps[])(struct credentials *) = {credentials_by_env, credentials_by_role, credentials_by_web, credentials_by_files,
+	                                                      credentials_by_container, credentials_by_imds};
 	credentials_region_of_files(c);
 	for (unsigned i = from; i <= STEP_IMDS; i++)
 		if (steps[i](c))
@@ -239,15 +266,32 @@ bool credentials_refused(struct credentials *c, uint64_t now)
 	if (c->refused_ns && now - c->refused_ns < AGAIN_NS)
 		return false;
 	c->refused_ns = now;
-	c->anew = true;
+	c->anew = c->renewing = true;
 	c->due_ns = 1;
 	return true;
 }
 
+bool credentials_renewing(const struct credentials *c)
+{
+	return c->renewing;
+}
+
+unsigned credentials_changes(const struct credentials *c)
+{
+	return c->changes;
+}
+
+unsigned credentials_variants(const struct credentials *c)
+{
+	bool fips = credentials_true(credentials_env(c, "AWS_USE_FIPS_ENDPOINT"));
+	bool dual = credentials_true(credentials_env(c, "AWS_USE_DUALSTACK_ENDPOINT"));
+	return (fips ? AWS_FIPS : 0) | (dual ? AWS_DUALSTACK : 0);
+}
+
 void credentials_mask(const struct credentials *c, char *p, size_t n)
 {
-	const char *const secrets[] = {c->store->secret, c->store->token};
-	for (int i = 0; i < 2; i++) {
+	const char *const secrets[] = {c->store->secret, c->store->token, c->store[STORE_BASE].secret, c->store[STORE_BASE].token};
+	for (int i = 0; i < 4; i++) {
 		size_t k = strlen(secrets[i]);
 		for (char *at = p, *end = p + n; k >= 8 && (at = memmem(at, (size_t)(end - at), secrets[i], k)); at += k)
 			memset(at, '*', k);

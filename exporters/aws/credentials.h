@@ -1,5 +1,5 @@
 /*
- * Credentials and region for AWS, by botocore's chain: environment, web identity, shared files, container (ECS, EKS pod
+ * Credentials and region for AWS, by botocore's chain: environment, roles of profiles, web identity, shared files, container (ECS, EKS pod
  * identity), instance metadata. exporter thread; requests go through http.h, nothing waits. Keys are never logged, and
  * lie in memory that is left out of core files.
  */
@@ -23,6 +23,13 @@ const char *credentials_region(const struct credentials *c); /* NULL: not known 
 bool credentials_hopeless(const struct credentials *c);
 /* They were refused: looked for anew, at most once in a while. True: that is under way. */
 bool credentials_refused(struct credentials *c, uint64_t now);
+/* That is under way: the keys that there are were refused. */
+bool credentials_renewing(const struct credentials *c);
+unsigned credentials_changes(const struct credentials *c); /* how often they were others than before */
+/* AWS_FIPS, AWS_DUALSTACK: which hosts are asked for. */
+unsigned credentials_variants(const struct credentials *c);
+/* The first time in this process that this is told? */
+bool credentials_tell(unsigned bit);
 /* Overwrite the secret and the token where they stand in a text. */
 void credentials_mask(const struct credentials *c, char *p, size_t n);
 
@@ -37,6 +44,9 @@ void aws_found_free(struct aws_found *f);
 struct aws_profile { /* of a shared file */
 	struct aws_found keys;
 	char *region;
+	char *role_arn, *source_profile, *source; /* role_arn, source_profile, credential_source */
+	char *session, *external_id, *duration, *token_file;
+	bool mfa;
 	bool there;              /* the profile */
 	const char *unsupported; /* a setting of it that we do not follow, NULL = none; literal */
 	unsigned bad_line;       /* that is no setting and no section, 0 = none */

@@ -1,6 +1,6 @@
-/* The sources at hand: environment, web identity (whose keys come by a request), shared files. */
+/* The sources at hand: environment, shared files. */
 #include "exporters/aws/credentials_priv.h"
-#include "base/clock.h"
+#include "exporters/aws/endpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -32,20 +32,6 @@ bool credentials_read_small(const char *path, struct buf *out, size_t most)
 	return ok && !out->failed;
 }
 
-/* Without blanks around; false: nothing fit for a header. */
-static bool trimmed(struct buf *b)
-{
-	size_t from = 0;
-	while (b->n && strchr(" \t\r\n", b->p[b->n - 1]))
-		b->n--;
-	while (from < b->n && strchr(" \t\r\n", b->p[from]))
-		from++;
-	if (from)
-		memmove(b->p, b->p + from, b->n - from);
-	b->n -= from;
-	return aws_word_ok(b->p, b->n, TOKEN_FILE_MOST);
-}
-
 /* ---- the environment ---- */
 
 bool credentials_by_env(struct credentials *c)
@@ -71,66 +57,6 @@ bool credentials_by_env(struct credentials *c)
 	if (ok)
 		credentials_take(c, &f, STEP_ENV);
 	return ok;
-}
-
-/* ---- web identity ---- */
-
-static void form(struct buf *b, const char *name, const char *p, size_t n)
-{
-	static const char digit[] = "0123456789ABCDEF";
-	if (b->n)
-		buf_add(b, "&", 1);
-	buf_add(b, name, strlen(name));
-	buf_add(b, "=", 1);
-	for (size_t i = 0; i < n; i++) {
-		unsigned char ch = (unsigned char)p[i];
-		bool plain = (ch >= '0' && ch <= '9') || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z') || (ch && strchr("-_.~", ch));
-		char e[3] = {'%', digit[ch >> 4], digit[ch & 15]};
-		buf_add(b, plain ? (const char *)&p[i] : e, plain ? 1 : 3);
-	}
-}
-
-static const char *domain(const char *region)
-{
-	return strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com";
-}
-
-bool credentials_by_web(struct credentials *c)
-{
-	const char *file = credentials_env(c, "AWS_WEB_IDENTITY_TOKEN_FILE"), *role = credentials_env(c, "AWS_ROLE_ARN"),
-			   *session = credentials_env(c, "AWS_ROLE_SESSION_NAME"), *own = credentials_env(c, "AWS_ENDPOINT_URL_STS");
-	char name[64];
-	struct buf token = {0}, body = {0};
-	if (!file || !role)
-		return false;
-	c->step = STEP_WEB;
-	if (!credentials_read_small(file, &token, TOKEN_FILE_MOST) || !trimmed(&token)) {
-		char why[300];
-		snprintf(why, sizeof why, "AWS_WEB_IDENTITY_TOKEN_FILE=%.200s: %s", file, errno ? strerror(errno) : "holds no token");
-		credentials_wipe(&token);
-		credentials_fail(c, "web identity", why);
-		return true;
-	}
-	snprintf(name, sizeof name, "remora-%llu", (unsigned long long)(real_ns() / SECOND));
-	if (!session)
-		session = name;
-	form(&body, "Action", "AssumeRoleWithWebIdentity", 25);
-	form(&body, "Version", "2011-06-15", 10);
-	form(&body, "RoleArn", role, strlen(role));
-	form(&body, "RoleSessionName", session, strlen(session));
-	form(&body, "WebIdentityToken", token.p, token.n);
-	credentials_wipe(&token);
-	if (own && settings_url_ok(own))
-		snprintf(c->url, sizeof c->url, "%.2000s%s", own, own[strlen(own) - 1] == '/' ? "" : "/");
-	else if (*c->region)
-		snprintf(c->url, sizeof c->url, "https://sts.%s.%s/", c->region, domain(c->region));
-	else
-		strcpy(c->url, "https://sts.amazonaws.com/");
-	c->headers[0] = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
-	c->headers[1] = NULL;
-	c->request.body = body;
-	credentials_send(c, NULL, 10, false, STEP_WEB);
-	return true;
 }
 
 /* ---- shared files ---- */
@@ -164,24 +90,36 @@ static void read_profile(struct credentials *c, struct aws_profile *p, const cha
 	free(path);
 }
 
-bool credentials_by_files(struct credentials *c)
+const char *credentials_profile(const struct credentials *c)
 {
-	struct aws_profile p = {0};
 	const char *name = credentials_env(c, "AWS_PROFILE");
 	if (!name)
 		name = credentials_env(c, "AWS_DEFAULT_PROFILE");
-	const char *wanted = name ? name : "default";
-	read_profile(c, &p, "AWS_SHARED_CREDENTIALS_FILE", "credentials", wanted, false, 23);
-	read_profile(c, &p, "AWS_CONFIG_FILE", "config", wanted, true, 24);
-	if (p.region && !*c->region && !strpbrk(p.region, "/:@?#"))
+	return name ? name : "default";
+}
+
+void credentials_read_profile(struct credentials *c, struct aws_profile *p, const char *name)
+{
+	read_profile(c, p, "AWS_SHARED_CREDENTIALS_FILE", "credentials", name, false, 23);
+	read_profile(c, p, "AWS_CONFIG_FILE", "config", name, true, 24);
+}
+
+bool credentials_by_files(struct credentials *c)
+{
+	struct aws_profile p = {0};
+	const char *wanted = credentials_profile(c);
+	bool named = credentials_env(c, "AWS_PROFILE") || credentials_env(c, "AWS_DEFAULT_PROFILE");
+	credentials_read_profile(c, &p, wanted);
+	if (p.region && !*c->region && aws_region_ok(p.region))
 		snprintf(c->region, sizeof c->region, "%s", p.region);
 	bool ok = p.keys.id && p.keys.secret;
 	if (ok)
 		credentials_take(c, &p.keys, STEP_FILES);
 	else if (p.unsupported && credentials_tell(25))
-		log_warn("aws: profile %.100s: %s is not supported; give it keys, or the container or instance a role", wanted, p.unsupported);
-	else if (name && !p.there && credentials_tell(26))
-		log_warn("aws: there is no profile %.100s in the shared files", name);
+		log_warn("aws: profile %.100s: %s is not supported; give it keys or a role, or the container or instance a role", wanted,
+		         p.unsupported);
+	else if (named && !p.there && credentials_tell(26))
+		log_warn("aws: there is no profile %.100s in the shared files", wanted);
 	aws_profile_free(&p);
 	return ok;
 }
@@ -190,11 +128,10 @@ bool credentials_by_files(struct credentials *c)
 void credentials_region_of_files(struct credentials *c)
 {
 	struct aws_profile p = {0};
-	const char *name = credentials_env(c, "AWS_PROFILE");
 	if (*c->region)
 		return;
-	read_profile(c, &p, "AWS_CONFIG_FILE", "config", name ? name : "default", true, 24);
-	if (p.region && !strpbrk(p.region, "/:@?#"))
+	read_profile(c, &p, "AWS_CONFIG_FILE", "config", credentials_profile(c), true, 24);
+	if (p.region && aws_region_ok(p.region))
 		snprintf(c->region, sizeof c->region, "%s", p.region);
 	aws_profile_free(&p);
 }

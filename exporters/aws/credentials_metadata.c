@@ -107,7 +107,7 @@ static void imds_role(struct credentials *c)
 {
 	if (!*c->region)
 		imds_get(c, "GET", "/latest/meta-data/placement/region", "", STEP_IMDS_REGION);
-	else if (c->have && c->source != STEP_IMDS_KEYS)
+	else if (c->have && c->source != STEP_IMDS_KEYS && !c->n_roles)
 		c->step = STEP_END; /* only the region was missing */
 	else
 		imds_get(c, "GET", "/latest/meta-data/iam/security-credentials/", "", STEP_IMDS_ROLE);
@@ -151,7 +151,7 @@ void credentials_imds_answer(struct credentials *c, enum step step, const struct
 				credentials_none(c);
 				return;
 			}
-			if (c->have && c->source != STEP_IMDS_KEYS) {
+			if (c->have && c->source != STEP_IMDS_KEYS && !c->n_roles) {
 				credentials_none(c);
 				return;
 			}

@@ -15,6 +15,7 @@
 
 enum step {
 	STEP_ENV,
+	STEP_ROLE,
 	STEP_WEB,
 	STEP_FILES,
 	STEP_CONTAINER,
@@ -24,6 +25,11 @@ enum step {
 	STEP_IMDS_KEYS,
 	STEP_END,
 };
+
+#define AWS_ROLES 4 /* that lead to each other */
+
+enum { STORE_OURS,
+	   STORE_BASE }; /* the latter: what the next role is assumed with */
 
 struct store { /* a mapping of its own: left out of core files */
 	char id[132], secret[516], token[16388];
@@ -41,18 +47,24 @@ struct credentials {
 	struct http_call *call;
 	struct request request;
 	char url[2200];
-	const char *headers[4];
+	const char *headers[6];
+	struct sigv4_lines lines;
+	struct aws_profile roles[AWS_ROLES]; /* the last one is assumed first */
+	unsigned n_roles;
+	int64_t skew_s; /* of STS' clock against ours */
+	bool skewed;
 	struct buf header; /* "Authorization: ..", "X-aws-ec2-metadata-token: .." */
 	char role[260];
 	unsigned tries;
 	uint64_t due_ns, refused_ns;
-	bool searched; /* once to its end */
-	bool anew;     /* the keys were refused: another source may have better ones */
+	bool searched;    /* once to its end */
+	bool anew;        /* the keys were refused: another source may have better ones */
+	unsigned changes; /* of the keys */
+	bool renewing;    /* that search has no end yet */
 };
 
 /* ---- credentials.c ---- */
 
-bool credentials_tell(unsigned bit); /* the first time in this process? */
 static inline const char *credentials_env(const struct credentials *c, const char *name)
 {
 	return settings_get(c->settings->host, name);
@@ -71,9 +83,16 @@ void credentials_send(struct credentials *c, const char *method, uint64_t timeou
 /* credentials_files.c */
 bool credentials_read_small(const char *path, struct buf *out, size_t most);
 bool credentials_by_env(struct credentials *c);
-bool credentials_by_web(struct credentials *c);
 bool credentials_by_files(struct credentials *c);
 void credentials_region_of_files(struct credentials *c);
+const char *credentials_profile(const struct credentials *c); /* its name */
+void credentials_read_profile(struct credentials *c, struct aws_profile *p, const char *name);
+/* credentials_sts.c */
+bool credentials_by_role(struct credentials *c);
+bool credentials_by_web(struct credentials *c);
+void credentials_assume(struct credentials *c); /* the last role, with the keys in STORE_BASE */
+void credentials_role_refused(struct credentials *c, const struct answer *a, const char *why);
+void credentials_roles_free(struct credentials *c);
 /* credentials_metadata.c */
 bool credentials_by_container(struct credentials *c);
 bool credentials_by_imds(struct credentials *c);

@@ -28,7 +28,9 @@ void aws_found_free(struct aws_found *f)
 void aws_profile_free(struct aws_profile *p)
 {
 	aws_found_free(&p->keys);
-	free(p->region);
+	char *const all[] = {p->region, p->role_arn, p->source_profile, p->source, p->session, p->external_id, p->duration, p->token_file};
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		free(all[i]);
 	*p = (struct aws_profile){0};
 }
 
@@ -49,6 +51,13 @@ static bool put(char **to, const char *p, size_t n, size_t most)
 	wipe(to);
 	*to = strndup(p, n);
 	return *to != NULL;
+}
+
+/* With blanks: names. */
+static void put_text(char **to, const char *p, size_t n, size_t most)
+{
+	if (n && n <= most && !memchr(p, 0, n))
+		*to = strndup(p, n);
 }
 
 /* ---- shared files ---- */
@@ -91,8 +100,18 @@ static bool is_section(const char *p, const char *e, const char *name, bool conf
 
 static void setting(struct aws_profile *p, const char *k, const char *ke, const char *v, const char *ve)
 {
-	static const char *const others[] = {"role_arn", "credential_process", "sso_session", "sso_start_url",
-	                                     "credential_source"};
+	static const char *const others[] = {"credential_process", "sso_session", "sso_start_url"};
+	const struct {
+		const char *name;
+		char **to;
+		size_t most;
+	} words[] = {
+		{"role_arn", &p->role_arn, 2048},
+		{"credential_source", &p->source, 64},
+		{"role_session_name", &p->session, 64},
+		{"external_id", &p->external_id, 1224},
+		{"duration_seconds", &p->duration, 8},
+	};
 	size_t n = (size_t)(ve - v);
 	if (is_word(k, ke, "aws_access_key_id") && !p->keys.id)
 		put(&p->keys.id, v, n, ID_MOST);
@@ -102,6 +121,14 @@ static void setting(struct aws_profile *p, const char *k, const char *ke, const 
 		put(&p->keys.token, v, n, TOKEN_MOST);
 	else if (is_word(k, ke, "region") && !p->region)
 		put(&p->region, v, n, 64);
+	else if (is_word(k, ke, "source_profile") && !p->source_profile)
+		put_text(&p->source_profile, v, n, 256);
+	else if (is_word(k, ke, "web_identity_token_file") && !p->token_file)
+		put_text(&p->token_file, v, n, 4096);
+	p->mfa |= is_word(k, ke, "mfa_serial");
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (is_word(k, ke, words[i].name) && !*words[i].to)
+			put(words[i].to, v, n, words[i].most);
 	for (size_t i = 0; i < sizeof others / sizeof *others && !p->unsupported; i++)
 		if (is_word(k, ke, others[i]))
 			p->unsupported = others[i];

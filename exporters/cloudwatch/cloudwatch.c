@@ -217,8 +217,8 @@ bool cloudwatch_wants_spans(const struct cloudwatch *c)
 
 /* ---- life ---- */
 
-struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, const struct arena *a, uint32_t slots,
-                                  const struct cloudwatch_owner *owner)
+struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, struct credentials *keys, const struct arena *a,
+                                  uint32_t slots, const struct cloudwatch_owner *owner)
 {
 	struct cloudwatch *c = calloc(1, sizeof *c);
 	if (!c)
@@ -226,12 +226,12 @@ struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, cons
 	*c = (struct cloudwatch){.settings = s, .set = &s->cloudwatch, .http = h, .arena = (struct arena *)(uintptr_t)a};
 	c->slots = slots / 4;
 	c->owner = *owner;
-	c->credentials = credentials_new(s, h);
+	c->service = (struct aws_service){.name = "logs", .own = c->set->url, .credentials = keys};
 	c->lines = lines_new(&(struct lines_events){.event = cloudwatch_event, .unref = unref, .alive = alive, .ctx = c});
 	/* Now, while the file is surely there. */
 	if ((!c->set->url || strncmp(c->set->url, "https:", 6) == 0) && !http_load(h, settings_get(s->host, "AWS_CA_BUNDLE"), true))
 		log_warn("no certificate authorities found for CloudWatch Logs: set SSL_CERT_FILE or AWS_CA_BUNDLE");
-	if (c->credentials && c->lines)
+	if (c->lines)
 		return c;
 	cloudwatch_delete(c);
 	return NULL;
@@ -271,7 +271,6 @@ void cloudwatch_delete(struct cloudwatch *c)
 		arena_count(c->arena, COUNT_DROP_LINES, lost);
 		log_warn("cloudwatch: %u lines are lost: they could not be delivered before the program's end", lost);
 	}
-	credentials_delete(c->credentials);
 	buf_free(&c->message);
 	free(c);
 }
@@ -288,7 +287,7 @@ void cloudwatch_turn(struct cloudwatch *c, uint64_t now, bool flush)
 		metrics(c);
 	if (flush)
 		lines_flush(c->lines, 0);
-	credentials_turn(c->credentials, now);
+	credentials_turn(c->service.credentials, now);
 	log_send_pump(c, now, flush);
 }
 
@@ -310,17 +309,15 @@ static void sooner(uint64_t *due, uint64_t at)
 		*due = at;
 }
 
-uint64_t cloudwatch_due(const struct cloudwatch *c)
+uint64_t cloudwatch_due(struct cloudwatch *c)
 {
 	uint64_t due = lines_due(c->lines);
 	sooner(&due, c->emf.due_ns);
 	if (c->head || due) /* else nobody needs keys: no reason to wake */
-		sooner(&due, credentials_due(c->credentials));
+		sooner(&due, credentials_due(c->service.credentials));
 	if (c->head && !c->call) {
 		uint64_t at = c->head->since_ns + c->set->delay_ns;
-		struct aws_keys keys;
-		bool where = credentials_region(c->credentials) || (c->set->url && credentials_hopeless(c->credentials));
-		if (where && credentials_keys(c->credentials, &keys))
+		if (aws_service_known(&c->service))
 			sooner(&due, at > c->not_before_ns ? at : c->not_before_ns);
 	}
 	return due;
@@ -338,14 +335,14 @@ bool cloudwatch_flushed(const struct cloudwatch *c, uint64_t now)
 		return false;
 	if (!c->head || c->flush_failed || (c->told_when && now < c->not_before_ns))
 		return true;
-	return !credentials_keys(c->credentials, &keys) && credentials_hopeless(c->credentials);
+	return !credentials_keys(c->service.credentials, &keys) && credentials_hopeless(c->service.credentials);
 }
 
 bool cloudwatch_idle(const struct cloudwatch *c)
 {
 	struct aws_keys keys;
 	return !c->call && (!c->head || c->fails >= GONE_FAILS ||
-	                    (!credentials_keys(c->credentials, &keys) && credentials_hopeless(c->credentials)));
+	                    (!credentials_keys(c->service.credentials, &keys) && credentials_hopeless(c->service.credentials)));
 }
 
 bool cloudwatch_waits(const struct cloudwatch *c)

@@ -20,9 +20,10 @@ struct cloudwatch_owner { /* of the records */
 	void *ctx;
 };
 
-/* `slots`: of the arena, of which at most a quarter is held. NULL: no memory. */
-struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, const struct arena *a, uint32_t slots,
-                                  const struct cloudwatch_owner *owner);
+struct credentials;
+/* `slots`: of the arena, of which at most a quarter is held. The credentials are borrowed. NULL: no memory. */
+struct cloudwatch *cloudwatch_new(const struct settings *s, struct http *h, struct credentials *keys, const struct arena *a,
+                                  uint32_t slots, const struct cloudwatch_owner *owner);
 /* What was not delivered is not released either: the next exporter finds it. */
 void cloudwatch_delete(struct cloudwatch *c);
 /* A text record. True: it is held until it is released. False: nothing is needed of it any more. */
@@ -36,7 +37,7 @@ void cloudwatch_turn(struct cloudwatch *c, uint64_t now, bool flush);
 /* Nothing more comes from this process, or from an arena. */
 void cloudwatch_stop(struct cloudwatch *c, int32_t pid);
 void cloudwatch_end(struct cloudwatch *c, const struct arena *a);
-uint64_t cloudwatch_due(const struct cloudwatch *c);
+uint64_t cloudwatch_due(struct cloudwatch *c);
 void cloudwatch_flush_begins(struct cloudwatch *c);
 bool cloudwatch_flushed(const struct cloudwatch *c, uint64_t now);
 bool cloudwatch_idle(const struct cloudwatch *c);
@@ -45,7 +46,7 @@ void cloudwatch_report(const struct cloudwatch *c); /* to the log, at debug leve
 
 /* ---- inside ---- */
 
-#include "exporters/aws/credentials.h"
+#include "exporters/aws/service.h"
 #include "exporters/cloudwatch/emf.h"
 #include "exporters/cloudwatch/line_text.h"
 #include "exporters/cloudwatch/log_batch.h"
@@ -62,7 +63,7 @@ struct cloudwatch {
 	struct http *http;
 	struct arena *arena; /* for counters, the tree's own */
 	struct cloudwatch_owner owner;
-	struct credentials *credentials;
+	struct aws_service service;
 	struct lines *lines;
 	struct log_batch *head, *tail; /* the first one is in flight or waits for its next try */
 	uint32_t slots, weight;        /* may be held at most; are held */
@@ -77,13 +78,9 @@ struct cloudwatch {
 	enum log_call kind, next;
 	struct http_call *call;
 	struct request request;
-	struct sigv4_lines lines_signed;
 	const char *headers[8];
-	char url[2100], host[300];
-	const char *path; /* in url */
 	unsigned fails, creates;
-	bool group_made, skewed, refused, told_when, flush_failed;
-	int64_t skew_s; /* of the server's clock against ours */
+	bool group_made, told_when, flush_failed;
 	uint64_t not_before_ns;
 	uint64_t sent, dropped, filtered;
 };

@@ -5,6 +5,7 @@
 #ifndef REMORA_CLOUDWATCH_LOG_BATCH_H
 #define REMORA_CLOUDWATCH_LOG_BATCH_H
 
+#include "exporters/aws/error.h"
 #include "exporters/buf.h"
 #include "exporters/cloudwatch/lines.h"
 
@@ -45,11 +46,10 @@ bool log_batch_encode(struct log_batch *b, const char *group, int64_t shift_ms, 
 /* ---- log_answer.c: pure, fuzzed ---- */
 
 struct log_answer {
-	char type[64];     /* "ResourceNotFoundException"; "" = none */
-	char message[160]; /* printable */
+	struct aws_error error;
 	/* Indices of rejectedLogEventsInfo; old_end: of those too old or expired. new_start: UINT32_MAX = none. */
 	uint32_t old_end, new_start;
 };
-void log_answer_read(struct log_answer *out, const char *body, size_t n);
+void log_answer_read(struct log_answer *out, const char *header, const char *body, size_t n);
 
 #endif

@@ -14,7 +14,8 @@ struct otlp_group { /* records of one resource */
 struct otlp_groups {
 	struct otlp_group *group; /* in the order in which they first come */
 	uint32_t n;
-	uint32_t *next; /* of each record of the batch the next of its group */
+	uint32_t *next;        /* of each record of the batch the next of its group */
+	struct otlp_cut *cuts; /* owned: resources that were too long */
 };
 
 bool otlp_group(struct otlp_groups *g, const struct batch *b); /* false: no memory */

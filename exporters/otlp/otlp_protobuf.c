@@ -161,6 +161,7 @@ static void put_span(struct buf *b, const struct rec_view *v, const struct batch
 	const struct span_event *event = span_events_find(batch->events, v);
 	if (event)
 		span_event_mark(batch->events, event, &a);
+	size_t before = b->n;
 	struct pb_open open = pb_open(b, SCOPE_SPANS_SPANS, SPAN_GUESS);
 	if (buf_reserve(b, SPAN_HEADS + a.name_len + a.trace_state_len + attrs_bound(a.attrs, a.n))) {
 		char *p = b->p + b->n;
@@ -188,6 +189,10 @@ static void put_span(struct buf *b, const struct rec_view *v, const struct batch
 	if (event)
 		put_event(b, event);
 	pb_close(b, open);
+	if (batch->span_most && b->n - before > batch->span_most) { /* 64 KB of bytes that are not UTF-8, and a stack */
+		b->n = before;
+		++*batch->left_out;
+	}
 	span_attrs_free(&a);
 }
 

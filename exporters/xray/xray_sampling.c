@@ -6,6 +6,7 @@
  */
 #include "base/clock.h"
 #include "base/sys.h"
+#include "exporters/aws/service.h"
 #include "exporters/http.h"
 #include "exporters/log.h"
 #include "exporters/resource_detect.h"
@@ -37,6 +38,8 @@ struct xray_sampling {
 	struct http_call *call;
 	struct request request;
 	char url[320];
+	struct aws_service *aws; /* X-Ray itself, signed; NULL: the daemon signs */
+	const char *headers[1 + AWS_LINES];
 	char *next; /* token of the next page */
 	bool is_targets;
 	uint32_t reported[XRAY_RULES][3]; /* by rule of the table in force: what the report took from its counters */
@@ -121,12 +124,15 @@ static void answered(void *ctx, const struct answer *a);
 
 static void call(struct xray_sampling *s, const char *path, bool targets)
 {
-	static const char *const headers[] = {"Content-Type: application/json", NULL};
+	s->headers[0] = "Content-Type: application/json";
+	s->headers[1] = NULL;
 	snprintf(s->url, sizeof s->url, "%s/%s", s->base, path);
 	s->request.url = s->url;
-	s->request.headers = headers;
+	s->request.headers = s->headers;
 	s->request.timeout_ns = 5 * SECOND;
 	s->is_targets = targets;
+	if (s->aws)
+		s->request.body.failed |= !aws_service_sign(s->aws, &s->request, s->url + strlen(s->base), s->headers);
 	s->call = s->request.body.failed ? NULL : http_post(s->http, &s->request, answered, s);
 	if (!s->call)
 		buf_free(&s->request.body);
@@ -266,6 +272,14 @@ static void warn_of_names(struct xray_sampling *s)
 			         s->set.rule[i].name, s->set.rule[i].service);
 }
 
+/* The signature was, and another may do better. */
+static bool is_refused(struct xray_sampling *s, const struct answer *a)
+{
+	struct aws_error e;
+	aws_error_read(&e, a->aws_error, a->body, a->body_len);
+	return s->aws && a->status != 200 && a->status && aws_unauthorized(a, &e) && aws_service_refused(s->aws, a) != AWS_LOCKED;
+}
+
 static void answered(void *ctx, const struct answer *a)
 {
 	struct xray_sampling *s = ctx;
@@ -273,7 +287,10 @@ static void answered(void *ctx, const struct answer *a)
 	const char *why = NULL;
 	s->call = NULL;
 	buf_free(&s->request.body);
-	if (a->status != 200) {
+	if (is_refused(s, a)) {
+		failed(s, a, "signed anew", now);
+		*(s->is_targets ? &s->targets_ns : &s->rules_ns) = now;
+	} else if (a->status != 200) {
 		failed(s, a, NULL, now);
 	} else if (s->is_targets) {
 		got_targets(s, a, now);
@@ -282,6 +299,8 @@ static void answered(void *ctx, const struct answer *a)
 	} else if (s->next && ++s->pages < 10) {
 		s->rules_ns = now;
 	} else {
+		if (s->aws)
+			aws_service_accepted(s->aws);
 		install(s, seconds() + GOOD_FOR);
 		s->rules_s = seconds();
 		s->rules_ns = now + s->every_ns;
@@ -293,7 +312,7 @@ static void answered(void *ctx, const struct answer *a)
 
 /* ---- */
 
-struct xray_sampling *xray_sampling_new(const struct settings *set, struct http *h)
+struct xray_sampling *xray_sampling_new(const struct settings *set, struct http *h, struct credentials *keys)
 {
 	const char *file = settings_get(set->host, "REMORA_XRAY_SAMPLING_RULES");
 	struct xray_rules *rules = set->xray.sampler ? arena_xray_rules(set->host->arena) : NULL;
@@ -305,6 +324,13 @@ struct xray_sampling *xray_sampling_new(const struct settings *set, struct http 
 	s->dynamic = set->xray.dynamic != NULL;
 	s->every_ns = set->xray.polling_ns;
 	snprintf(s->base, sizeof s->base, "%s", set->xray.endpoint);
+	const struct otlp_settings *direct = set->xray.sampler_usual && keys ? settings_aws(set) : NULL;
+	if (direct && (s->aws = calloc(1, sizeof *s->aws))) {
+		*s->aws = (struct aws_service){.name = "xray", .own = direct->aws_url, .credentials = keys};
+		s->aws->region = *direct->aws_region ? direct->aws_region : NULL;
+		*s->base = 0;
+		s->request.ca_file = direct->ca.path;
+	}
 	if (file)
 		load_file(s, file);
 	return s;
@@ -317,18 +343,25 @@ void xray_sampling_delete(struct xray_sampling *s)
 	if (s->call)
 		http_cancel(s->http, s->call);
 	buf_free(&s->request.body);
+	if (s->aws)
+		aws_service_free(s->aws);
+	free(s->aws);
 	free(s->next);
 	free(s);
 }
 
 void xray_sampling_turn(struct xray_sampling *s, uint64_t now, bool ending)
 {
+	uint64_t when;
 	if (!s || s->call || ending)
 		return;
-	if (now >= s->rules_ns) {
+	bool rules = now >= s->rules_ns, targets = !rules && now >= s->targets_ns && has_report(s, now);
+	if (s->aws && (rules || targets) && !aws_service_ready(s->aws, now, &when))
+		return;
+	if (rules) {
 		s->rules_ns = now + AGAIN;
 		fetch_rules(s);
-	} else if (now >= s->targets_ns && has_report(s, now)) {
+	} else if (targets) {
 		s->targets_ns = now + SECOND;
 		report(s, now);
 	}

@@ -6,7 +6,9 @@
 
 struct http;
 struct xray_sampling;
-struct xray_sampling *xray_sampling_new(const struct settings *set, struct http *h); /* NULL: not wanted, or no memory */
+/* `keys`: for X-Ray itself, where no daemon is. NULL: not wanted, or no memory. */
+struct credentials;
+struct xray_sampling *xray_sampling_new(const struct settings *set, struct http *h, struct credentials *keys);
 void xray_sampling_delete(struct xray_sampling *s);
 void xray_sampling_turn(struct xray_sampling *s, uint64_t now, bool ending);
 uint64_t xray_sampling_due(struct xray_sampling *s); /* CLOCK_MONOTONIC; 0 = not before something happens */

@@ -90,6 +90,22 @@ static const char *text(const struct settings *s, const char *name)
 	return NULL;
 }
 
+/* REMORA_XRAY_PROTOCOL: segment documents to the daemon, or OTLP to X-Ray itself. */
+static bool is_direct(const struct settings *s)
+{
+	static const char var[] = "REMORA_XRAY_PROTOCOL";
+	const char *v = settings_get(s->host, var);
+	int k = v ? settings_choice(v, strlen(v), "daemon|otlp") : 0;
+	if (k < 0)
+		log_once(log_bit(var), "%s=%.40s is not daemon or otlp; using daemon", var, v);
+	return k == 1;
+}
+
+bool settings_xray_wanted(const struct settings *s)
+{
+	return settings_get(s->host, "AWS_XRAY_DAEMON_ADDRESS") || is_direct(s);
+}
+
 void settings_xray(struct settings *s, bool listed)
 {
 	static const char var[] = "AWS_XRAY_DAEMON_ADDRESS";
@@ -97,7 +113,10 @@ void settings_xray(struct settings *s, bool listed)
 	const char *address = settings_get(s->host, var);
 	struct xray_address udp, tcp;
 	*x = (struct xray_settings){.dynamic = text(s, "REMORA_XRAY_DYNAMIC_NAMING"), .address = address ? address : "127.0.0.1:2000"};
-	if (!address && !listed)
+	if (!listed && !settings_xray_wanted(s))
+		return;
+	x->direct = is_direct(s);
+	if (x->direct)
 		return;
 	x->on = xray_address_parse(x->address, &udp, &tcp);
 	if (!x->on) {
@@ -124,6 +143,7 @@ void settings_xray_sampler(struct settings *s, const char *arg)
 		tcp = usual;
 	bool v6 = strchr(tcp.host, ':') != NULL;
 	x->sampler = true;
+	x->sampler_usual = !address;
 	x->polling_ns = 300 * 1000 * MS;
 	snprintf(x->endpoint, sizeof x->endpoint, "http://%s%s%s:%u", v6 ? "[" : "", tcp.host, v6 ? "]" : "", tcp.port);
 	for (const char *p = arg; p && *p;) {
@@ -136,9 +156,10 @@ void settings_xray_sampler(struct settings *s, const char *arg)
 		if (fit) {
 			memcpy(value, eq + 1, len);
 			value[len] = 0;
-			if (strncmp(p, "endpoint=", 9) == 0 && settings_url_ok(value))
+			if (strncmp(p, "endpoint=", 9) == 0 && settings_url_ok(value)) {
 				snprintf(x->endpoint, sizeof x->endpoint, "%s", value);
-			else if (strncmp(p, "polling_interval=", 17) == 0 && settings_number(value, 86400, &seconds) && seconds)
+				x->sampler_usual = false;
+			} else if (strncmp(p, "polling_interval=", 17) == 0 && settings_number(value, 86400, &seconds) && seconds)
 				x->polling_ns = seconds * 1000 * MS;
 			else
 				fit = false;

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.parse
 
+import aws_signature
 from stub_server import Handler, StubServer
 
 REGION = "ca-central-1"
@@ -38,10 +39,15 @@ class Endpoint(StubServer):
 
     def __init__(self, keys, address="127.0.0.1", port=0, token=None, role="cruddur-role", modes=("ecs", "imds", "sts"), body=None):
         self.keys, self.token, self.role, self.modes, self.body = keys, token, role, set(modes), body
+        self.may, self.roles, self.chain, self.assumed = {}, set(), {}, []     # who may assume what; with which external id
+        self.region, self.skew = None, 0
         self.seen, self.faults, self.session = [], [], "imds-token-%d==" % id(self)
         owner = self
 
         class Requests(Handler):
+            def date_time_string(self, timestamp=None):
+                return super().date_time_string(time.time() + owner.skew)
+
             def handle_any(self):
                 status, body = owner.answer(self.command, self.path, self.headers, self.body())
                 owner.seen.append("%s %s %d" % (self.command, self.path.split("?")[0], status))
@@ -69,8 +75,34 @@ class Endpoint(StubServer):
             return self.sts(headers, raw)
         return self.imds(method, path, headers)
 
+    def assume(self, headers, form, raw):
+        """AssumeRole, as botocore's service model has it: signed by keys that may."""
+        from botocore.loaders import Loader
+        from botocore.model import ServiceModel
+        from cloudwatch_stub import faults_of
+        model = ServiceModel(Loader().load_service_model("sts", "service-2"))
+        args = {k: int(v) if k == "DurationSeconds" else v for k, v in form.items() if k not in ("Action", "Version")}
+        self.faults += faults_of(model.operation_model("AssumeRole").input_shape, args)
+        if form["Version"] != model.metadata["apiVersion"]:
+            self.faults.append("version %r" % form["Version"])
+        wrong = aws_signature.fault(headers, "/", raw, self.may, "sts", self.region, self.skew, ["content-type"])
+        if not wrong:
+            key = headers["Authorization"].split("=")[1].split("/")[0]
+            if (key, form["RoleArn"], form.get("ExternalId")) not in self.roles:
+                wrong = "AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s" % (key, form["RoleArn"])
+        if wrong:
+            return 403, "<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>" % wrong
+        self.assumed.append((form["RoleArn"], form["RoleSessionName"], form.get("DurationSeconds")))
+        key, secret, token = self.keys.make()
+        self.may[key] = secret, token
+        for role in self.chain.get(form["RoleArn"], ()):
+            self.roles.add((key, role, None))
+        return 200, self.xml("AssumeRole", key, secret, token)
+
     def sts(self, headers, raw):
         form = dict(urllib.parse.parse_qsl(raw.decode(), strict_parsing=True))
+        if form.get("Action") == "AssumeRole":
+            return self.assume(headers, form, raw)
         if headers.get("Authorization"):
             self.faults.append("an unsigned call is signed")
         if (form.get("Action"), form.get("Version"), form.get("RoleArn"), form.get("WebIdentityToken")) != \
@@ -78,12 +110,14 @@ class Endpoint(StubServer):
             self.faults.append("form %r" % form)
             return 400, "<ErrorResponse><Error><Code>InvalidIdentityToken</Code></Error></ErrorResponse>"
         key, secret, token = self.keys.make()
-        return 200, ("<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n"
-                     "<AssumeRoleWithWebIdentityResult><Audience>x</Audience><Credentials>\n"
-                     "<AccessKeyId>%s</AccessKeyId>\n<SecretAccessKey>%s</SecretAccessKey>\n"
-                     "<SessionToken>%s</SessionToken>\n<Expiration>%s</Expiration></Credentials>"
-                     "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>" %
-                     (key, secret, token, stamp(self.keys.life)))
+        return 200, self.xml("AssumeRoleWithWebIdentity", key, secret, token)
+
+    def xml(self, action, key, secret, token):
+        return ("<%sResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\n"
+                "<%sResult><Audience>x</Audience><Credentials>\n"
+                "<AccessKeyId>%s</AccessKeyId>\n<SecretAccessKey>%s</SecretAccessKey>\n"
+                "<SessionToken>%s</SessionToken>\n<Expiration>%s</Expiration></Credentials>"
+                "</%sResult></%sResponse>" % (action, action, key, secret, token, stamp(self.keys.life), action, action))
 
     def imds(self, method, path, headers):
         if path == "/latest/api/token":

@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 
+import aws_signature
 from otlp_receiver import PATIENCE
 from stub_server import Handler, StubServer
 
@@ -108,45 +109,7 @@ class CloudWatch(StubServer):
     # -- signatures ------------------------------------------------------
 
     def _signature(self, h, raw):
-        """None or (type, message). botocore signs the same request again."""
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-        from botocore.credentials import Credentials
-        import datetime
-        m = re.fullmatch(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/logs/aws4_request, "
-                         r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})", h.headers.get("Authorization") or "")
-        if not m:
-            return "MissingAuthenticationTokenException", "Missing Authentication Token"
-        key, day, region, signed, signature = m.groups()
-        if key not in self.keys:
-            return "UnrecognizedClientException", "The security token included in the request is invalid."
-        secret, token = self.keys[key]
-        if (h.headers.get("X-Amz-Security-Token") or None) != token:
-            return "UnrecognizedClientException", "The security token included in the request is invalid."
-        stamp = h.headers.get("X-Amz-Date", "")
-        try:
-            at = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.timezone.utc).timestamp()
-        except ValueError:
-            return "IncompleteSignatureException", "Date must be in ISO-8601 'basic format'."
-        now = time.time() + self.skew
-        if abs(at - now) > 300:
-            return "InvalidSignatureException", "Signature %s: %s is now %s than 5 minutes away" % (
-                "expired" if at < now else "not yet current", stamp, "earlier" if at < now else "later")
-        headers = {n: h.headers[n] for n in signed.split(";") if n not in ("host", "x-amz-date", "x-amz-security-token")}
-        request = AWSRequest("POST", "http://%s%s" % (h.headers["Host"], h.path), headers=headers, data=raw)
-        request.context["timestamp"] = stamp
-        auth = SigV4Auth(Credentials(key, secret, token), "logs", region)
-        request.headers["X-Amz-Date"] = stamp
-        if token:
-            request.headers["X-Amz-Security-Token"] = token
-        canonical = auth.canonical_request(request)
-        text = auth.string_to_sign(request, canonical)
-        if auth.signature(text, request) != signature or stamp[:8] != day:
-            return "InvalidSignatureException", "The request signature we calculated does not match. " + canonical
-        for name in ("host", "x-amz-date", "x-amz-target"):
-            if name not in signed.split(";"):
-                return "IncompleteSignatureException", name + " is not signed"
-        return None
+        return aws_signature.fault(h.headers, h.path, raw, self.keys, "logs", skew=self.skew, must=["x-amz-target"])
 
     # -- operations ------------------------------------------------------
 

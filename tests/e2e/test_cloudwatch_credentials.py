@@ -73,7 +73,7 @@ def shared_files():
 @test
 def broken_files():
     rows = [(b"[default\naws_access_key_id = a\n", "line 1"), (b"[default]\n\nnonsense\n", "line 3"),
-            (os.urandom(5000).replace(b"[", b""), "line"), (b"[default]\nrole_arn = x\nsource_profile = y\n", "role_arn is not supported"),
+            (os.urandom(5000).replace(b"[", b""), "line"), (b"[default]\ncredential_process = x\n", "credential_process is not supported"),
             (b"[default]\naws_access_key_id = \x01\n", "no credentials found"), (b"", "no credentials found"),
             (b"x" * 400000, "File too large")]
     for data, text in rows:
@@ -132,6 +132,123 @@ def web_identity():
         check("no credentials from web identity: status 400" in said, said)
         said = box.hello(**dict(env, AWS_WEB_IDENTITY_TOKEN_FILE=box.path("gone")))
         check("AWS_WEB_IDENTITY_TOKEN_FILE=" in said and "No such file" in said, said)
+
+
+class Roles(Endpoint):
+    """STS, to which the keys of a profile may turn."""
+
+    def __init__(self, box, **kw):
+        super().__init__(Keys(box.cw, **kw))
+        self.may["AKIDBASE"] = "base-secret/+abcdefgh", None
+        self.roles.add(("AKIDBASE", ROLE, None))
+
+
+BASE = "[base keys]\naws_access_key_id = AKIDBASE\naws_secret_access_key = base-secret/+abcdefgh\n"
+
+
+@test
+def role_of_a_profile():
+    with Box() as box, Roles(box) as sts:
+        sts.region = "eu-west-1"
+        sts.roles.add(("AKIDBASE", ROLE, "ext:1"))
+        box.write(".aws/credentials", BASE)
+        box.write(".aws/config", "[profile dev]\nregion = eu-west-1\nrole_arn = %s\nsource_profile = base keys\n"
+                                 "external_id = ext:1\nrole_session_name = me\nduration_seconds = 900\n" % ROLE)
+        said = box.hello(AWS_PROFILE="dev", AWS_ENDPOINT_URL_STS=sts.url, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+        equal((box.arrived(), sts.faults, sts.assumed), (["x"], [], [(ROLE, "me", "900")]), "lines (%s)" % said[-400:])
+        check("/eu-west-1/logs/" in box.cw.calls[-1].headers["Authorization"], "region")
+        check("base-secret" not in said, "a secret is in the log")
+
+
+@test
+def roles_that_lead_to_each_other():
+    """The first by the keys of a file, the second by those of the first; with a clock that is wrong by an hour."""
+    first, second = ROLE + "-1", ROLE + "-2"
+    with Box(AWS_REGION="us-west-1") as box, Roles(box) as sts:
+        sts.roles, sts.chain, sts.skew = {("AKIDBASE", first, None)}, {first: [second]}, 3600
+        box.write(".aws/credentials", BASE)
+        box.write(".aws/config", "[default]\nrole_arn=%s\nsource_profile=one\n[profile one]\nrole_arn=%s\nsource_profile=base keys\n"
+                  % (second, first))
+        said = box.hello(AWS_ENDPOINT_URL_STS=sts.url)
+        equal((box.arrived(), sts.faults), (["x"], []), "lines (%s)" % said[-400:])
+        equal([a[0] for a in sts.assumed], [first, second], "roles")
+        equal(sts.seen, ["POST / 403", "POST / 200", "POST / 200"], "answers")
+
+
+@test
+def role_of_a_container():
+    with Box(AWS_REGION="us-west-1") as box, Roles(box) as sts:
+        make = sts.keys.make
+
+        def make_and_let():
+            key = make()
+            sts.may[key[0]] = key[1:]
+            sts.roles.add((key[0], ROLE, None))
+            return key
+        sts.keys.make = make_and_let
+        box.write(".aws/config", "[default]\nrole_arn=%s\ncredential_source=EcsContainer\n" % ROLE)
+        said = box.hello(AWS_ENDPOINT_URL_STS=sts.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=sts.url + "/v1/credentials")
+        equal((box.arrived(), sts.faults, sts.seen), (["x"], [], ["GET /v1/credentials 200", "POST / 200"]), "lines (%s)" % said[-400:])
+        check("/".join(["Credential=AKIDSTUB2", ""]) in box.cw.calls[-1].headers["Authorization"], "keys are those of the role")
+
+
+@test
+def role_of_an_instance_is_assumed_anew():
+    """Before its keys expire; the second time there are keys already while the instance is asked."""
+    with Box(AWS_EC2_METADATA_DISABLED=None) as box, Roles(box, life=4) as sts:
+        make = sts.keys.make
+
+        def make_and_let():
+            key = make()
+            sts.may[key[0]] = key[1:]
+            sts.roles.add((key[0], ROLE, None))
+            return key
+        sts.keys.make = make_and_let
+        box.write(".aws/config", "[default]\nrole_arn=%s\ncredential_source=Ec2InstanceMetadata\n" % ROLE)
+        h = box.start([PYTHON, "-c", "import sys\nfor l in sys.stdin: print(l.strip(), flush=True)"], stdin=subprocess.PIPE,
+                      env={"AWS_ENDPOINT_URL_STS": sts.url, "AWS_EC2_METADATA_SERVICE_ENDPOINT": sts.url})
+        n = 0
+        while len(sts.assumed) < 3:
+            h.proc.stdin.write(b"x\n")
+            h.proc.stdin.flush()
+            n += 1
+            box.cw.wait_messages(n)
+        h.proc.stdin.close()
+        h.wait()
+        equal((box.arrived(), sts.faults), (["x"] * n, []), "lines")
+        check("/ca-central-1/logs/" in box.cw.calls[-1].headers["Authorization"], "the instance's region")
+        used = {c.headers["Authorization"].split("=")[1].split("/")[0] for c in box.cw.calls}
+        check(len(used) >= 2 and not any(int(k[8:]) % 2 for k in used), "keys are those of the role: %r" % used)
+
+
+@test
+def web_identity_of_a_profile():
+    with Box(AWS_REGION="us-west-1") as box, Endpoint(Keys(box.cw), token="ey.J") as sts:
+        box.write(".aws/config", "[profile web]\nrole_arn=%s\nweb_identity_token_file=%s\n" % (ROLE, box.write("token", sts.token)))
+        said = box.hello(AWS_ENDPOINT_URL_STS=sts.url, AWS_PROFILE="web")
+        equal((box.arrived(), sts.faults), (["x"], []), "lines (%s)" % said[-300:])
+
+
+@test
+def roles_that_cannot_be():
+    role = "role_arn=%s\n" % ROLE
+    rows = [(role, "profile default: its role needs one of source_profile and credential_source"),
+            (role + "source_profile=a\ncredential_source=Environment\n", "needs one of source_profile and credential_source"),
+            (role + "source_profile=gone\n", "profile gone: there is no such profile"),
+            (role + "source_profile=default\n", "lead to each other"),
+            (role + "credential_source=Environment\n", "its credential_source is Environment, which has no keys"),
+            (role + "credential_source=Lambda\n", "its credential_source is not EcsContainer or Ec2InstanceMetadata"),
+            (role + "credential_source=EcsContainer\n", "its credential_source is EcsContainer, and this is none"),
+            (role + "source_profile=b\nmfa_serial=arn:x\n[profile b]\n", "wants mfa_serial"),
+            (role + "source_profile=b\n[profile b]\nregion=x\n", "profile b: it has neither keys nor a role"),
+            ("role_arn=%s-no\nsource_profile=base keys\n" % ROLE, "no credentials from the role %s-no: status 403, AccessDenied: User: AKIDBASE" % ROLE)]
+    for config, text in rows:
+        with Box(AWS_REGION="us-west-1") as box, Roles(box) as sts:
+            box.write(".aws/credentials", BASE)
+            box.write(".aws/config", "[default]\n" + config)
+            said = box.hello(AWS_ENDPOINT_URL_STS=sts.url, REMORA_LOG="warn")
+            check(text in said and said.count("remora: aws:") == 1 and "base-secret" not in said, "%r: %s" % (config, said))
+            equal((box.cw.calls, sts.faults), ([], []), "calls, faults")
 
 
 @test

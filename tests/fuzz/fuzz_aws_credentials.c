@@ -31,6 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		word(p.keys.id, 128);
 		word(p.keys.secret, 512);
 		word(p.region, 64);
+		word(p.role_arn, 2048);
+		word(p.session, 64);
+		word(p.external_id, 1224);
 		aws_profile_free(&p);
 		break;
 	case 2:

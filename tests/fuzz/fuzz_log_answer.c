@@ -6,10 +6,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct log_answer a;
 	char *p = exact(data, size);
-	log_answer_read(&a, p, size);
-	HOLDS(strnlen(a.type, sizeof a.type) < sizeof a.type);
-	HOLDS(strnlen(a.message, sizeof a.message) < sizeof a.message);
-	for (const char *c = a.message; *c; c++)
+	log_answer_read(&a, NULL, p, size);
+	HOLDS(strnlen(a.error.type, sizeof a.error.type) < sizeof a.error.type);
+	HOLDS(strnlen(a.error.message, sizeof a.error.message) < sizeof a.error.message);
+	for (const char *c = a.error.message; *c; c++)
 		HOLDS(*c >= 0x20 && *c < 0x7f);
 	HOLDS(a.old_end <= 1000000);
 	free(p);

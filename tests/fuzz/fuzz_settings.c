@@ -27,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
 		"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "HONEYCOMB_API_KEY", "HONEYCOMB_DATASET", "HONEYCOMB_API_ENDPOINT",
 		"OTEL_EXPORTER_OTLP_CERTIFICATE", "REMORA_CLOUDWATCH_LOG_GROUP", "REMORA_CLOUDWATCH_LOG_STREAM",
-		"REMORA_CLOUDWATCH_LEVEL", "REMORA_CLOUDWATCH_RETENTION_DAYS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"};
+		"REMORA_CLOUDWATCH_LEVEL", "REMORA_CLOUDWATCH_RETENTION_DAYS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
+		"REMORA_XRAY_PROTOCOL", "AWS_ENDPOINT_URL_XRAY"};
 	enum { N = sizeof names / sizeof *names };
 	char *env[N + 1] = {0};
 	size_t n = 0, at = 0;
@@ -50,10 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct settings s;
 	log_init(&host);
 	settings_parse(&s, &host);
-	HOLDS(s.n_otlp <= 2 && s.max_batch >= 1 && (!s.max_queue || s.max_batch <= s.max_queue));
+	HOLDS(s.n_otlp <= 3 && s.max_batch >= 1 && (!s.max_queue || s.max_batch <= s.max_queue));
 	for (unsigned i = 0; i < s.n_otlp; i++) {
 		const struct otlp_settings *o = &s.otlp[i];
-		HOLDS(settings_url_ok(o->url));
+		HOLDS(o->url ? settings_url_ok(o->url) : o->aws && (!o->aws_url || settings_url_ok(o->aws_url)));
 		HOLDS(!strpbrk(o->shown, "?#"));
 		for (char **h = o->headers; h && *h; h++)
 			check_header(*h);

@@ -39,6 +39,26 @@ TEST(profiles)
 	aws_profile_free(&p);
 }
 
+TEST(roles)
+{
+	static const char text[] = "[profile a]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = two words \nrole_session_name=s\n"
+							   "external_id = a:b\nduration_seconds = 900\nmfa_serial = m\n[profile b]\nrole_arn=with blank\n"
+							   "credential_source = EcsContainer\nweb_identity_token_file = /a b\n";
+	struct aws_profile p = profile(text, "a", true);
+	EQ_STR(p.role_arn, "arn:aws:iam::1:role/x");
+	EQ_STR(p.source_profile, "two words");
+	EQ_STR(p.session, "s");
+	EQ_STR(p.external_id, "a:b");
+	EQ_STR(p.duration, "900");
+	OK(p.mfa && !p.source && !p.unsupported);
+	aws_profile_free(&p);
+	p = profile(text, "b", true);
+	OK(!p.role_arn && !p.mfa && !p.source_profile);
+	EQ_STR(p.source, "EcsContainer");
+	EQ_STR(p.token_file, "/a b");
+	aws_profile_free(&p);
+}
+
 TEST(what_is_set_stays)
 {
 	struct aws_profile p = profile("[default]\nregion=a\naws_access_key_id=b\n", "default", false);

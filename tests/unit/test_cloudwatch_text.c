@@ -167,9 +167,9 @@ TEST(answers)
 		size_t n = strlen(rows[i].body);
 		struct unit_guarded g = unit_at_end(rows[i].body, n);
 		unit_case("%s", rows[i].body);
-		log_answer_read(&a, g.p, n);
-		EQ_STR(a.type, rows[i].type);
-		EQ_STR(a.message, rows[i].message);
+		log_answer_read(&a, NULL, g.p, n);
+		EQ_STR(a.error.type, rows[i].type);
+		EQ_STR(a.error.message, rows[i].message);
 		EQ_INT(a.old_end, rows[i].old_end);
 		EQ_INT(a.new_start, rows[i].new_start);
 		unit_unguard(g);

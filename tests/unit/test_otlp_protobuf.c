@@ -160,6 +160,40 @@ TEST(spans_are_grouped_by_process)
 	resources_delete(r);
 }
 
+/* X-Ray's limits: the longest attributes of a resource go, and a span that is too long goes and is counted. */
+TEST(limits_of_a_receiver)
+{
+	struct rec_view views[2];
+	struct resources *r = resources_new(&no_limits);
+	static char target[3000] = "/";
+	memset(target + 1, 'x', sizeof target - 2);
+	struct sample a = sample_new(SPAN_SERVER), b = sample_new(SPAN_SERVER);
+	sample_set(&b, REC_TARGET, target, sizeof target - 1);
+	views[0] = a.view;
+	views[1] = b.view;
+	uint32_t left_out = 0;
+	struct batch batch = {.views = views, .n = 2, .resources = r, .settings = &no_limits, .left_out = &left_out};
+	struct buf out = {0};
+	OK(otlp_protobuf(&out, &batch));
+	size_t whole = count(&out, "process.pid") + count(&out, "telemetry.sdk.name");
+	EQ_INT(whole, 2);
+	EQ_INT(count(&out, "shop.test"), 2);
+	for (unsigned k = 0; k < 2; k++) {
+		out.n = 0;
+		batch.resource_most = 40;
+		batch.span_most = 2000;
+		OK((k ? otlp_json : otlp_protobuf)(&out, &batch));
+		size_t left = count(&out, "service.name") + count(&out, "process.pid") + count(&out, "telemetry.sdk.name");
+		OK(left <= 1);
+		if (!k) {
+			EQ_INT(count(&out, "shop.test"), 1);
+			EQ_INT(left_out, 1);
+		}
+	}
+	buf_free(&out);
+	resources_delete(r);
+}
+
 TEST(nothing_of_unfit_records)
 {
 	struct sample bad = sample_new(SPAN_SERVER), good = sample_new(SPAN_SERVER);

@@ -279,6 +279,61 @@ TEST(exporter_lists)
 	}
 }
 
+TEST(xray_itself)
+{
+	static const struct {
+		const char *env[4], *label, *url, *aws_url, *region;
+		bool daemon, said;
+	} rows[] = {
+		{{"REMORA_XRAY_PROTOCOL=otlp"}, "xray", NULL, NULL, "", 0, 0},
+		{{"REMORA_XRAY_PROTOCOL=otlp", "AWS_XRAY_DAEMON_ADDRESS=d:2000", "AWS_ENDPOINT_URL=http://program"}, "xray", NULL, NULL, "", 0, 0},
+		{{"REMORA_XRAY_PROTOCOL=OTLP", "OTEL_TRACES_EXPORTER=xray", "AWS_ENDPOINT_URL_XRAY=http://x/"}, "xray", NULL, "http://x/", "", 0, 0},
+		{{"REMORA_XRAY_PROTOCOL=otlp", "AWS_ENDPOINT_URL_XRAY=x"}, NULL, NULL, NULL, NULL, 0, 1},
+		{{"REMORA_XRAY_PROTOCOL=otlp", "OTEL_TRACES_EXPORTER=none"}, NULL, NULL, NULL, NULL, 0, 0},
+		{{"REMORA_XRAY_PROTOCOL=daemon", "OTEL_TRACES_EXPORTER=xray"}, NULL, NULL, NULL, NULL, 1, 0},
+		{{"REMORA_XRAY_PROTOCOL=grpc", "OTEL_TRACES_EXPORTER=xray"}, NULL, NULL, NULL, NULL, 1, 1},
+#define GIVEN(url) {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=" url}, "otlp", url
+#define XRAY_IE "https://xray.eu-west-1.amazonaws.com"
+		{GIVEN(XRAY_IE "/v1/traces"), XRAY_IE, "eu-west-1", 0, 0},
+		{GIVEN("https://xray.cn-north-1.amazonaws.com.cn/v1/traces"), "https://xray.cn-north-1.amazonaws.com.cn", "cn-north-1", 0, 0},
+		{GIVEN("https://xray-fips.us-east-1.api.aws/v1/traces"), "https://xray-fips.us-east-1.api.aws", "us-east-1", 0, 0},
+		{{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=" XRAY_IE "/v1/traces", "OTEL_EXPORTER_OTLP_HEADERS=Authorization=mine"},
+	     "otlp",
+	     XRAY_IE "/v1/traces",
+	     NULL,
+	     NULL,
+	     0,
+	     0},
+		{GIVEN("http://xray.eu-west-1.amazonaws.com/v1/traces"), NULL, NULL, 0, 0},
+		{GIVEN(XRAY_IE ".evil.example/v1/traces"), NULL, NULL, 0, 0},
+		{GIVEN(XRAY_IE ":443/v1/traces"), NULL, NULL, 0, 0},
+		{GIVEN("https://xray..amazonaws.com/v1/traces"), NULL, NULL, 0, 0},
+		{GIVEN(XRAY_IE "/v1/traces?x"), NULL, NULL, 0, 0},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unit_case("%zu", i);
+		fake_env_clear();
+		for (int k = 0; k < 4 && rows[i].env[k]; k++)
+			fake_env("%s", rows[i].env[k]);
+		parse();
+		const struct otlp_settings *o = settings_aws(&s);
+		EQ_INT(s.n_otlp, rows[i].label != NULL);
+		EQ_INT(s.xray.on, rows[i].daemon);
+		EQ_INT(lines(), rows[i].said);
+		if (rows[i].label) {
+			EQ_STR(s.otlp[0].label, rows[i].label);
+			OK(rows[i].url ? s.otlp[0].url && strcmp(s.otlp[0].url, rows[i].url) == 0 : !s.otlp[0].url);
+		}
+		EQ_INT(o != NULL, rows[i].region != NULL);
+		if (o) {
+			OK(rows[i].aws_url ? o->aws_url && strcmp(o->aws_url, rows[i].aws_url) == 0 : !o->aws_url);
+			EQ_STR(o->aws_region, rows[i].region);
+		}
+		settings_free(&s);
+	}
+	fake_env_clear();
+}
+
 TEST(batch_and_queue)
 {
 	static const struct {
