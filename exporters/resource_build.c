@@ -263,7 +263,9 @@ struct resource *resource_build(const struct host_facts *h, const struct process
 {
 	struct slice list = described(f, "resource_attributes"), exe = executable(f), program = base_name(exe);
 	uint32_t n = members(list);
-	*bad = n > GIVEN_MAX ? "too many members" : NULL;
+	*bad = n > GIVEN_MAX                                        ? "too many members"
+	       : described(f, "resource_attributes_too_long").n > 0 ? "more bytes than the 8 KiB that a process is described in"
+	                                                            : NULL;
 	if (*bad)
 		list.n = n = 0;
 	size_t attrs = (size_t)n + OWN_ATTRS;

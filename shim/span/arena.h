@@ -205,7 +205,7 @@ const char *arena_counter_name(enum counter c); /* "dropped.arena_full"; NULL fo
 
 /*
  * Enter a process into the table. `blob` is its description: NAME=VALUE strings, each with its NUL (names: exe, comm,
- * args (redacted, one argument after the other separated by \x1f), service_name, resource_attributes, ppid).
+ * args (redacted, one argument after the other separated by \x1f), service_name, resource_attributes or resource_attributes_too_long, ppid).
  * Returns its index, or ARENA_PROCS when the table is full of living processes (the exporter then knows only the pid).
  */
 uint32_t arena_proc_add(struct arena *a, int pid, uint64_t start, const uint8_t instance[16], const char *blob,

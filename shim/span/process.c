@@ -160,17 +160,19 @@ struct description {
 	size_t n, cap;
 };
 
-static void add(struct description *d, const char *name, const char *value, size_t n)
+/* False: there is no room for it. */
+static bool add(struct description *d, const char *name, const char *value, size_t n)
 {
 	size_t k = strlen(name);
 	char *at = d->p + d->n;
 	if (k + 1 + n + 1 > d->cap - d->n)
-		return;
+		return false;
 	memcpy(at, name, k);
 	at[k] = '=';
 	memcpy(at + k + 1, value, n);
 	at[k + 1 + n] = 0;
 	d->n += k + n + 2;
+	return true;
 }
 
 static void add_number(struct description *d, const char *name, unsigned v)
@@ -208,8 +210,9 @@ uint32_t process_describe(char *out, size_t cap, char scratch[DESCRIBE_SCRATCH])
 	const char *version = config_get("ROLLBAR_CODE_VERSION"); /* not in the hash: a new one still sends what the old left */
 	if (version)
 		add(&d, "code_version", version, strlen(version));
-	if (config.resource_attributes)
-		add(&d, "resource_attributes", config.resource_attributes, strlen(config.resource_attributes));
+	const char *given = config.resource_attributes;
+	if (given && !add(&d, "resource_attributes", given, strlen(given)))
+		add(&d, "resource_attributes_too_long", "1", 1);
 	add_number(&d, "ppid", (unsigned)sys3(SYS_getppid, 0, 0, 0));
 	long cwd = sys3(SYS_getcwd, scratch, DESCRIBE_SCRATCH, 0);
 	if (cwd > 1 && scratch[0] == '/')

@@ -61,6 +61,14 @@ def one_decode_error_discards_all():
 
 
 @test
+def too_long_is_told():
+    s, _, r = one({"OTEL_RESOURCE_ATTRIBUTES": "good=1,long=" + "x" * 9000, "OTEL_SERVICE_NAME": "x"})
+    check("good" not in s.resource and "long" not in s.resource, "resource %r" % s.resource)
+    equal(s.resource["service.name"], "x", "service.name")
+    equal(len([l for l in r.err.decode().splitlines() if "OTEL_RESOURCE_ATTRIBUTES has more bytes" in l]), 1, "warnings: %r" % r.err)
+
+
+@test
 def command_line_is_redacted():
     s = one(argv=[needs("curl"), "-q", "-sS", "-H", "Authorization: Bearer s3cretvalue", "-u", "user:s3cretvalue",
                   "--proxy-header", "x-api-key: s3cretvalue"])[0]
