@@ -99,6 +99,7 @@ void settings_xray(struct settings *s, bool listed)
 	*x = (struct xray_settings){.dynamic = text(s, "REMORA_XRAY_DYNAMIC_NAMING"), .address = address ? address : "127.0.0.1:2000"};
 	if (!address && !listed)
 		return;
+	x->own = !settings_get(s->host, "OTEL_TRACES_SAMPLER");
 	x->on = xray_address_parse(x->address, &udp, &tcp);
 	if (!x->on) {
 		log_once(log_bit(var), "%s=%.200s is not host:port, or tcp:host:port udp:host:port; nothing is sent to X-Ray",
