@@ -2,6 +2,8 @@
 import json
 import os
 
+import test_cloudwatch
+import test_rollbar_requests
 from harness import *
 from test_xray import HEADER, PARENT, ROOT_ID, TRACE, flask, get, is_segment
 from test_xray_peers import Api, XrayDaemon
@@ -173,6 +175,57 @@ def a_file_of_rules(alone):
         equal(set(headers_of(up).values()), {(1, 0)}, "downstream")
         made = [int(m.group(1)) for m in (re.search(r"\bspans (\d+)", l) for l in app.err) if m]
         equal(made[-1], 6 if alone else 46, "spans made")
+
+
+@test
+def failed_requests_that_xray_does_not_want():
+    """They are Rollbar's all the same, with the ids."""
+    with test_rollbar_requests.Box(REMORA_ROLLBAR_5XX="1", OTEL_EXPORTER_OTLP_ENDPOINT=None) as box:
+        d, _ = xray(box, [QUIET])
+        app = box.serve()
+        with Connection(app.port) as c:
+            equal(c.request("GET", "/busy/1", {"X-Amzn-Trace-Id": HEADER % (ROOT_ID, PARENT, 0)}).status, 503, "status")
+        item, = box.rollbar.wait(1)
+        equal((item["custom"]["trace_id"], item["custom"]["status_code"]), (TRACE, 503), "the item")
+        app.stop()
+        equal(d.docs, [], "documents")
+
+
+@test
+def lines_of_requests_that_xray_does_not_want():
+    """Nobody records them; the lines that they wrote have their trace."""
+    with test_cloudwatch.Box(OTEL_EXPORTER_OTLP_ENDPOINT=None, REMORA_CLOUDWATCH_FORMAT="json") as box:
+        d, _ = xray(box, [QUIET])
+        _, app = flask(box)
+        get(app, "/boom", {"X-Amzn-Trace-Id": HEADER % (ROOT_ID, PARENT, 0)})
+        boom = eventually(lambda: [m for m in map(json.loads, box.lines()) if "ZeroDivisionError" in m["message"]], "the traceback", 20)
+        equal({m.get("trace_id") for m in boom}, {TRACE}, "its trace")
+        app.stop()
+        equal(d.docs, [], "documents")
+
+
+@test
+def few_wake_ups():
+    """Requests that X-Ray does not want do not wake the exporter one by one, though its queue for X-Ray is empty."""
+    def switches(pid):
+        out = {}
+        for t in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/status" % (pid, t)) as f:
+                out[t] = int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", f.read(), re.M).group(1))
+        return {t: n for t, n in out.items() if int(t) != pid}
+    with sandbox() as box:
+        xray(box, [QUIET])
+        web = box.nginx("", files={"a.txt": b"x"})
+        load(web.port, 10, 1, lambda i: ("GET", "/a.txt", (), None))
+        pid = box.recv.wait(10)[0].resource["process.pid"]
+        (thread, before), = switches(pid).items()
+        with Connection(web.port) as c:
+            for _ in range(300):
+                c.request("GET", "/a.txt")
+                time.sleep(0.004)       # far enough apart for the exporter to fall asleep
+        n = switches(pid)[thread] - before
+        box.recv.wait(310)
+        check(n < 150, "%d wake-ups of the exporter in 300 requests" % n)
 
 
 @cases(always_on=(1, 5), always_off=(0, 0))

@@ -307,6 +307,8 @@ TEST(x_ray_decides_for_itself)
 				EQ_INT(xray, rows[i].xray);
 			struct span_rec *r = txn_record(p);
 			EQ_INT(r != NULL, xray || (w3c && !alone));
+			uint8_t trace[16], span[8]; /* of lines and crashes, record or not */
+			OK(span_ids(trace, span) && memcmp(trace, p->trace_id, 16) == 0 && memcmp(span, p->span_id, 8) == 0);
 			EQ_INT(r ? r->trace_flags & 5 : 0, r ? p->flags & 5 : 0);
 			struct txn *c = call(8, "");
 			OK(child_of(c, p) && ((c->flags ^ p->flags) & 5) == 0);
