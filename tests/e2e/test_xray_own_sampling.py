@@ -178,6 +178,27 @@ def a_file_of_rules(alone):
 
 
 @test
+def open_requests():
+    """Those that X-Ray does not want are not told while they run either."""
+    with sandbox(REMORA_XRAY_IN_PROGRESS_MS=100) as box:
+        d, _ = xray(box, [QUIET])
+        up = box.keep(Upstream())
+        web = box.nginx("location /hang { proxy_pass %s; }" % up.url, files={"a.txt": b"x"})
+        other = ROOT_ID.replace("5", "6")
+        load(web.port, 1, 1, lambda i: ("GET", "/a.txt", (), None))     # it exports from its first request on
+        box.recv.wait(1)
+        with Connection(web.port) as a, Connection(web.port) as b:
+            for c, root, sampled in ((a, other, 0), (b, ROOT_ID, 1)):
+                c.send(("GET /hang HTTP/1.1\r\nHost: x\r\nX-Amzn-Trace-Id: %s\r\n\r\n" % (HEADER % (root, PARENT, sampled))).encode())
+            d.wait(1, lambda x: "in_progress" in x)
+            up.release()
+            equal((a.read_response()[0], b.read_response()[0]), (200, 200), "status")
+        d.wait(2, lambda x: x["trace_id"] == ROOT_ID and "end_time" in x)
+        box.recv.wait(1 + 4)
+        equal([x for x in d.docs if x["trace_id"] == other], [], "documents of the other one")
+
+
+@test
 def failed_requests_that_xray_does_not_want():
     """They are Rollbar's all the same, with the ids."""
     with test_rollbar_requests.Box(REMORA_ROLLBAR_5XX="1", OTEL_EXPORTER_OTLP_ENDPOINT=None) as box:
