@@ -143,6 +143,8 @@ static void sampler(struct settings *s)
 {
 	static const char name[] = "OTEL_TRACES_SAMPLER", arg_name[] = "OTEL_TRACES_SAMPLER_ARG";
 	const char *v = settings_get(s->host, name), *arg = settings_get(s->host, arg_name);
+	if (!v && (s->xray.on || s->xray.direct))
+		settings_xray_sampler(s, NULL);
 	if (!v)
 		return;
 	int k = settings_choice(v, strlen(v), "traceidratio|parentbased_traceidratio|always_on|always_off|"

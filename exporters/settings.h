@@ -58,7 +58,8 @@ struct xray_settings {         /* strings borrowed from the copies; NULL = not s
 	uint64_t in_progress_ns;   /* REMORA_XRAY_IN_PROGRESS_MS; 0 = open requests are not told */
 	bool on;                   /* by way of the daemon */
 	bool direct;               /* REMORA_XRAY_PROTOCOL=otlp: one of settings.otlp instead */
-	bool sampler;              /* OTEL_TRACES_SAMPLER=xray */
+	bool sampler;              /* its rules decide: for all destinations (OTEL_TRACES_SAMPLER=xray), or */
+	bool own;                  /* for X-Ray alone: no sampler is set */
 	bool sampler_usual;        /* nobody said where the rules are */
 	char endpoint[300];        /* of the daemon's TCP port, "http://host:port" */
 	uint64_t polling_ns;       /* how often rules are fetched */
@@ -122,7 +123,7 @@ void settings_rollbar_free(struct settings *s);
 /* AWS_XRAY_*, REMORA_XRAY_*; `listed`: OTEL_TRACES_EXPORTER names it. */
 void settings_xray(struct settings *s, bool listed);
 bool settings_xray_wanted(const struct settings *s); /* also when not listed */
-/* OTEL_TRACES_SAMPLER=xray and its argument. */
+/* X-Ray's rules and, with OTEL_TRACES_SAMPLER=xray, the argument. */
 void settings_xray_sampler(struct settings *s, const char *arg);
 /* A token as a header can carry it: printable, without blanks. Pure. */
 bool settings_token_ok(const char *p, size_t n);

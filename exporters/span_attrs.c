@@ -10,6 +10,7 @@
 #include "exporters/span_aws.h"
 #include "exporters/span_url.h"
 #include "proto/head_field.h"
+#include "proto/tracecontext.h"
 #include <arpa/inet.h>
 #include <strings.h>
 
@@ -455,7 +456,7 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 	o->n = o->dropped = 0;
 	o->big = (struct buf){0};
 	o->has_parent = !zero(r->parent_id, 8);
-	o->flags = r->trace_flags | PARENT_KNOWN | (o->has_parent && bits & REC_PARENT_REMOTE ? PARENT_REMOTE : 0);
+	o->flags = (r->trace_flags & TRACE_FLAGS_WIRE) | PARENT_KNOWN | (o->has_parent && bits & REC_PARENT_REMOTE ? PARENT_REMOTE : 0);
 	o->start_ns = r->start_ns;
 	o->end_ns = r->end_ns > o->start_ns ? r->end_ns : o->start_ns; /* the clock may have been set */
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "exporters/log.h"
 #include "exporters/xray/xray_sampling.h"
+#include "proto/tracecontext.h"
 #include <stdlib.h>
 
 #define MS UINT64_C(1000000)
@@ -113,12 +114,21 @@ static void sooner(uint64_t *due, uint64_t at)
 		*due = at;
 }
 
+/* X-Ray's rules want few of the records that come: it is not worth a wake-up for each. Until when, 0 = now. */
+static uint64_t rests_until(const struct worker *w, const struct dest *d, uint64_t now)
+{
+	uint64_t until = w->idle_since_ns + d->delay_ns;
+	return d->wants == TRACE_FLAG_XRAY && now < until ? until : 0;
+}
+
 /* When something is to be done by the clock; 0 = nothing. */
-static uint64_t next_due(struct worker *w)
+static uint64_t next_due(struct worker *w, uint64_t now)
 {
 	uint64_t due = arena_next_held(worker_arena(w));
 	for (unsigned i = 0; i < w->n_dests; i++)
 		sooner(&due, dest_due(&w->dests[i]));
+	for (unsigned i = 0; i < w->n_dests; i++)
+		sooner(&due, rests_until(w, &w->dests[i], now));
 	sooner(&due, reports_due(w->reports, mono_ns()));
 	sooner(&due, w->errors ? errors_due(w->errors) : 0);
 	if (w->n_left && mono_ns() < w->left_ns + LEFT_NS)
@@ -147,12 +157,12 @@ static uint32_t wake_at(const struct worker *w)
 }
 
 /* A destination with nothing to do learns of the first record at once: its delay begins then. */
-static bool some_empty(const struct worker *w)
+static bool some_empty(const struct worker *w, uint64_t now)
 {
 	if (w->cloudwatch && cloudwatch_waits(w->cloudwatch))
 		return false;
 	for (unsigned i = 0; i < w->n_dests; i++)
-		if (!w->dests[i].n_batch && !w->dests[i].queue.n)
+		if (!w->dests[i].n_batch && !w->dests[i].queue.n && !rests_until(w, &w->dests[i], now))
 			return true;
 	return !w->n_dests;
 }
@@ -180,8 +190,8 @@ static bool look_for_orphans(const struct worker *w)
 static void wait_for_work(struct worker *w)
 {
 	struct arena *a = worker_arena(w);
-	uint64_t now = mono_ns(), due = next_due(w), timeout = 0;
-	bool idle = some_empty(w), http = http_active(w->http) != 0;
+	uint64_t now = mono_ns(), due = next_due(w, now), timeout = 0;
+	bool idle = some_empty(w, now), http = http_active(w->http) != 0;
 	uint32_t batch = wake_at(w);
 	if (due && due <= now)
 		return;
@@ -261,7 +271,7 @@ enum export_end worker_run(struct worker *w, bool takeover)
 		turn(w);
 		if ((w->flushing && flush_done(w, mono_ns())) || look_for_orphans(w))
 			continue;
-		if (!w->flushing && is_idle(w) && !next_due(w) && mono_ns() - w->idle_since_ns >= IDLE_NS && !w->host->busy()) {
+		if (!w->flushing && is_idle(w) && !next_due(w, mono_ns()) && mono_ns() - w->idle_since_ns >= IDLE_NS && !w->host->busy()) {
 			worker_report(w, "idle");
 			return EXPORT_IDLE;
 		}

@@ -64,6 +64,7 @@ struct dest {
 	const char *name; /* "otlp", "honeycomb", "console" */
 	void *self;
 	uint64_t delay_ns;
+	uint8_t wants; /* TRACE_FLAG_*: of records without it nothing is told; 0 = every record */
 	struct queue queue;
 	uint32_t room;     /* records that kind->room admits */
 	uint32_t weight;   /* slots of queue and batch */
@@ -116,7 +117,7 @@ struct worker {
 	struct resources *resources;
 	struct http *http;
 	struct reports *reports;         /* crashes and errors */
-	struct xray_sampling *sampling;  /* OTEL_TRACES_SAMPLER=xray; NULL: another */
+	struct xray_sampling *sampling;  /* X-Ray's rules; NULL: they decide nothing */
 	struct errors *errors;           /* what stderr tells of them; NULL: not wanted */
 	bool errors_logged;              /* also what the program caught and logged */
 	struct credentials *credentials; /* for AWS; NULL: nothing is sent there */

@@ -1,6 +1,7 @@
 /* The table of destinations. */
 #include "exporters/log.h"
 #include "exporters/worker.h"
+#include "proto/tracecontext.h"
 #include <errno.h>
 #include <string.h>
 
@@ -51,6 +52,8 @@ void worker_dests(struct worker *w)
 			continue;
 		if (d->kind->use)
 			d->kind->use(d->self, w->credentials);
+		if (w->settings.xray.own) /* each by its own sampler */
+			d->wants = strcmp(d->name, "xray") == 0 ? TRACE_FLAG_XRAY : TRACE_FLAG_SAMPLED;
 		d->delay_ns = w->settings.schedule_delay_ns;
 		uint64_t most = d->kind == &xray_kind ? XRAY_DELAY : CONSOLE_DELAY;
 		if (d->kind->print && d->delay_ns > most)

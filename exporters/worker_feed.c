@@ -66,7 +66,8 @@ static void offer_all(struct worker *w, uint32_t source, uint32_t slot, uint64_t
 	}
 	worker_access(w, a, slot, now);
 	for (unsigned i = 0; i < w->n_dests; i++)
-		dest_offer(&w->dests[i], (struct ref){slot, source}, now);
+		if (!w->dests[i].wants || (arena_slot(a, slot)->trace_flags & w->dests[i].wants))
+			dest_offer(&w->dests[i], (struct ref){slot, source}, now);
 	source_unref(&w->sources[source], slot);
 }
 

@@ -238,12 +238,14 @@ static void read_sampler(void)
 	config.th[n] = 0;
 }
 
-/* As exporters/settings.c decides whether there is X-Ray. */
-static bool xray_wanted(void)
+/* As exporters/settings.c decides whether there is X-Ray; *alone: it is the only destination of spans. */
+static bool xray_wanted(bool *alone)
 {
 	const char *list = config_get("OTEL_TRACES_EXPORTER");
 	const char *protocol = config_get("REMORA_XRAY_PROTOCOL");
 	bool wanted = config_get("AWS_XRAY_DAEMON_ADDRESS") || (protocol && same(protocol, "otlp")), none = false;
+	*alone = list || !(config_get("OTEL_EXPORTER_OTLP_ENDPOINT") || config_get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") ||
+	                   config_get("HONEYCOMB_API_KEY"));
 	while (list && *list) {
 		char word[8];
 		const char *e = list + strcspn(list, ","), *t = e;
@@ -256,13 +258,30 @@ static bool xray_wanted(void)
 			word[t - list] = 0;
 			wanted |= same(word, "xray");
 			none |= same(word, "none");
+			*alone &= !same(word, "otlp") && !same(word, "console");
 		}
 		list = *e ? e + 1 : e;
 	}
 	return wanted && !none;
 }
 
-static void read_propagators(void)
+/*
+ * Without a sampler of the user's choice X-Ray's rules decide for X-Ray alone. What they do not want is recorded for the
+ * others: destinations, and reports and lines that tell of requests.
+ */
+static void read_xray_sampling(bool on, bool alone)
+{
+	static const char *const others[] = {"ROLLBAR_ACCESS_TOKEN", "ROLLBAR_ACCESS_TOKEN_FILE", "REMORA_ERRORS",
+	                                     "REMORA_CLOUDWATCH_ACCESS_LOG", "REMORA_CLOUDWATCH_METRICS"};
+	config.xray_own = on && !config_get("OTEL_TRACES_SAMPLER");
+	config.record_flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_XRAY;
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		alone &= !config_get(others[i]);
+	if (config.xray_own && alone)
+		config.record_flags = TRACE_FLAG_XRAY;
+}
+
+static void read_propagators(bool xray)
 {
 	static const struct {
 		const char *name;
@@ -277,7 +296,7 @@ static void read_propagators(void)
 	const char *s = config_get("OTEL_PROPAGATORS");
 	config.propagators = 0;
 	if (!s) {
-		config.propagators = PROP_TRACECONTEXT | PROP_BAGGAGE | (xray_wanted() ? PROP_XRAY : 0);
+		config.propagators = PROP_TRACECONTEXT | PROP_BAGGAGE | (xray ? PROP_XRAY : 0);
 		return;
 	}
 	while (*s) {
@@ -435,7 +454,9 @@ void config_read(int argc, char *const *argv, char *const *envp)
 		return;
 	read_sampler();
 	read_xray();
-	read_propagators();
+	bool alone, xray = xray_wanted(&alone);
+	read_xray_sampling(xray, alone);
+	read_propagators(xray);
 	read_parent();
 	config.arena_bytes = (uint32_t)number(config_get("REMORA_ARENA_BYTES"), 8u << 20, 1u << 30);
 	config.exit_wait_ms = (uint32_t)number(config_get("REMORA_EXIT_WAIT_MS"), 500, 60000);

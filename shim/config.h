@@ -30,6 +30,8 @@ struct config {
 	unsigned propagators; /* set of enum propagator */
 	uint8_t sampler;      /* of roots, or of all when !parent_based */
 	bool parent_based;
+	bool xray_own;          /* X-Ray's rules decide for X-Ray, `sampler` for the other destinations */
+	uint8_t record_flags;   /* TRACE_FLAG_*: what of them makes a record */
 	uint64_t threshold;     /* SAMPLER_RATIO: sampled when the low 56 bits of the trace id are >= this */
 	char th[16];            /* the same as tracestate's ot=th: value, "" = none to write */
 	uint64_t hash;          /* of destinations, keys and sampler: processes with another one do not share an arena */

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "exporters/log.h"
 #include "exporters/xray/xray.h"
+#include "proto/tracecontext.h"
 #include <stdlib.h>
 
 #define SCAN_LEAST UINT64_C(250000000)
@@ -109,7 +110,8 @@ static void tell_open(struct xray *x, uint64_t now)
 			continue;
 		if (!xray_sender_room(x->sender, now, &when))
 			return;
-		if (!rec_view_open(a, i, &copy.rec, &v) || !copy.rec.start_ns || copy.rec.end_ns || is_told(x, copy.rec.span_id) ||
+		if (!rec_view_open(a, i, &copy.rec, &v) || !copy.rec.start_ns || copy.rec.end_ns ||
+		    (x->settings->xray.own && !(copy.rec.trace_flags & TRACE_FLAG_XRAY)) || is_told(x, copy.rec.span_id) ||
 		    !span_attrs_make(&x->attrs, &v, x->settings))
 			continue;
 		struct xray_span s = {

@@ -30,7 +30,7 @@ struct xray_sampling {
 	struct http *http;
 	char base[300];                          /* "http://host:port" */
 	uint64_t every_ns, rules_ns, targets_ns; /* when they are due */
-	uint64_t rules_s;                        /* when they were fetched, seconds; 0 = not yet */
+	uint64_t asked_s, rules_s;               /* when they were asked for, and those in force; seconds, 0 = not yet */
 	bool local, dynamic;                     /* a file's rules are in force; segments may be named after hosts */
 	struct xray_rule_set set;                /* being put together */
 	unsigned pages;
@@ -147,6 +147,7 @@ static void fetch_rules(struct xray_sampling *s)
 	} else {
 		s->set = (struct xray_rule_set){0};
 		s->pages = 0;
+		s->asked_s = seconds();
 	}
 	j_raw(&j, "}", 1);
 	free(s->next);
@@ -252,10 +253,12 @@ static void got_targets(struct xray_sampling *s, const struct answer *a, uint64_
 				atomic_store(&r[x].rule.quota, t[i].quota);
 			if (t[i].has_until)
 				atomic_store(&r[x].rule.quota_until, t[i].until);
-			if (t[i].interval)
+			if (t[i].interval) {
 				s->interval[x] = t[i].interval;
+				s->due_ns[x] = now + t[i].interval * SECOND;
+			}
 		}
-	if (s->rules_s && modified > s->rules_s)
+	if (s->rules_s && modified >= s->rules_s) /* in the same second: nobody knows which came first */
 		s->rules_ns = now;
 }
 
@@ -302,7 +305,7 @@ static void answered(void *ctx, const struct answer *a)
 		if (s->aws)
 			aws_service_accepted(s->aws);
 		install(s, seconds() + GOOD_FOR);
-		s->rules_s = seconds();
+		s->rules_s = s->asked_s;
 		s->rules_ns = now + s->every_ns;
 		log_debug("xray: %u central sampling rules, %u not for us", s->set.n, s->set.skipped);
 		if (s->dynamic)

@@ -115,6 +115,7 @@ void settings_xray(struct settings *s, bool listed)
 	*x = (struct xray_settings){.dynamic = text(s, "REMORA_XRAY_DYNAMIC_NAMING"), .address = address ? address : "127.0.0.1:2000"};
 	if (!listed && !settings_xray_wanted(s))
 		return;
+	x->own = !settings_get(s->host, "OTEL_TRACES_SAMPLER");
 	x->direct = is_direct(s);
 	if (x->direct)
 		return;

@@ -44,8 +44,8 @@ static void line(struct text *t, const char *name, const char *value, size_t n)
 
 static void write_headers(struct text *t, const struct span_ctx *c, const struct http1_head *h)
 {
-	struct trace_ctx x = {.flags = c->flags, .valid = true, .sampled_known = true};
-	char v[80];
+	struct trace_ctx x = {.flags = c->flags & TRACE_FLAGS_WIRE, .valid = true, .sampled_known = true};
+	char v[80 + CARRY_AMZN];
 	memcpy(x.trace_id, c->trace_id, 16);
 	memcpy(x.span_id, c->span_id, 8);
 	if ((config.propagators & PROP_TRACECONTEXT) && !h->n_traceparent) {
@@ -69,8 +69,12 @@ static void write_headers(struct text *t, const struct span_ctx *c, const struct
 		line(t, "X-B3-SpanId", v, 16);
 		line(t, "X-B3-Sampled", x.flags & TRACE_FLAG_SAMPLED ? "1" : "0", 1);
 	}
-	if ((config.propagators & PROP_XRAY) && !h->amzn_trace_id.n)
-		line(t, "X-Amzn-Trace-Id", v, amzn_trace_format(&x, v, sizeof v));
+	if ((config.propagators & PROP_XRAY) && !h->amzn_trace_id.n) {
+		if (config.xray_own)
+			x.flags = c->flags & TRACE_FLAG_XRAY ? TRACE_FLAG_SAMPLED : 0;
+		size_t n = amzn_trace_format(&x, v, sizeof v);
+		line(t, "X-Amzn-Trace-Id", v, n + span_amzn_others(c->parent, v + n));
+	}
 }
 
 /* ---- pieces ---- */

@@ -77,7 +77,7 @@ bool traceparent_parse(struct slice s, struct trace_ctx *out)
 	    !hex_decode(s.p + 53, 1, &flags) || !has_ids(out))
 		return nothing(out);
 	/* Bits we do not know must not be passed on. */
-	out->flags = flags & (TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM);
+	out->flags = flags & TRACE_FLAGS_WIRE;
 	out->valid = out->sampled_known = true;
 	return true;
 }
@@ -227,6 +227,7 @@ bool amzn_trace_parse(struct slice s, struct trace_ctx *out)
 	}
 	if (!root || all_zero(out->trace_id, 16))
 		return nothing(out);
+	out->xray = true;
 	out->valid = has_ids(out);
 	return out->valid;
 }
@@ -244,6 +245,36 @@ size_t amzn_trace_format(const struct trace_ctx *c, char *out, size_t cap)
 	memcpy(out + 64, ";Sampled=", 9);
 	out[73] = c->flags & TRACE_FLAG_SAMPLED ? '1' : '0';
 	return 74;
+}
+
+static bool is_other(struct slice part)
+{
+	static const char *const known[] = {"Root", "Parent", "Sampled", "Self"};
+	const char *eq = part.n ? memchr(part.p, '=', part.n) : NULL;
+	size_t key = eq ? (size_t)(eq - part.p) : 0;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (key == strlen(known[i]) && memcmp(part.p, known[i], key) == 0)
+			return false;
+	for (uint32_t i = 0; i < part.n; i++)
+		if (part.p[i] <= 0x20 || part.p[i] > 0x7e || part.p[i] == ',')
+			return false;
+	return key && key + 1 < part.n;
+}
+
+size_t amzn_trace_others(struct slice s, char *out, size_t cap)
+{
+	struct trace_ctx c;
+	struct slice part;
+	size_t n = 0;
+	amzn_trace_parse(s, &c);
+	while (c.xray && next_piece(&s, ';', &part)) {
+		if (!is_other(part) || part.n >= cap - n)
+			continue;
+		out[n++] = ';';
+		memcpy(out + n, part.p, part.n);
+		n += part.n;
+	}
+	return n;
 }
 
 bool trace_extract(const struct http1_head *h, unsigned set, struct trace_ctx *out)

@@ -12,6 +12,8 @@
 
 #define TRACE_FLAG_SAMPLED 0x01
 #define TRACE_FLAG_RANDOM 0x02
+#define TRACE_FLAGS_WIRE (TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM)
+#define TRACE_FLAG_XRAY 0x04 /* ours, never on the wire: X-Ray wants it, where its rules decide for it alone */
 
 #define TRACEPARENT_LEN 55
 
@@ -29,6 +31,7 @@ struct trace_ctx {
 	uint8_t flags;      /* TRACE_FLAG_* */
 	bool valid;         /* both ids non-zero */
 	bool sampled_known; /* B3 and X-Ray may leave the decision to us */
+	bool xray;          /* ids and decision are of X-Ray's header */
 };
 
 /* "00-<32>-<16>-<2>"; versions above 00 by their prefix. True when valid. */
@@ -49,6 +52,11 @@ bool amzn_trace_parse(struct slice s, struct trace_ctx *out);
 /* The decision is written from flags, whether sampled_known or not. Room: 51 and 74 bytes, no NUL. */
 size_t b3_single_format(const struct trace_ctx *c, char *out, size_t cap); /* bytes written, 0 if cap is too small */
 size_t amzn_trace_format(const struct trace_ctx *c, char *out, size_t cap);
+/*
+ * What X-Ray's header holds beside Root, Parent, Sampled and Self, to be passed on as it is: ";Lineage=1:a87bd80c:0". Parts
+ * that are not key=value of visible characters, or do not fit, are left out. Returns bytes; none of a header without Root.
+ */
+size_t amzn_trace_others(struct slice s, char *out, size_t cap);
 
 /* Extract from a request head with the propagators of `set`; false = none valid (then *out as said above). W3C wins
  * over the others, single B3 over the X-B3-* fields. A tracestate counts only when a traceparent was valid. */

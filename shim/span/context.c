@@ -10,7 +10,7 @@
 #include "span/process.h"
 #include "span/span_private.h"
 
-static struct pool carries = POOL(CARRY_TRACESTATE + CARRY_BAGGAGE, 64 * 1024, 4 << 20);
+static struct pool carries = POOL(CARRY_TRACESTATE + CARRY_BAGGAGE + CARRY_AMZN, 64 * 1024, 4 << 20);
 /* Server requests open in this process: how many, and the XOR of their addresses. Of a single one, that is it. */
 static _Atomic uint64_t open_word;
 #define ADDRESS_BITS 42 /* 48-bit addresses, 64-byte aligned */
@@ -135,14 +135,13 @@ static void new_trace(struct span_ctx *c, uint64_t now_ns)
 	c->tracestate = (struct slice){0};
 }
 
-static void decide(struct span_ctx *c, const struct trace_ctx *parent, const struct http1_head *h)
+/* Another sampler than always_on. */
+static __attribute__((noinline)) bool decide_new(struct span_ctx *c, const struct trace_ctx *parent, const struct http1_head *h)
 {
-	bool has = parent && parent->sampled_known;
-	bool sampled = has || (config.sampler != SAMPLER_ON && config.sampler != SAMPLER_XRAY)
-	                   ? sampler_decide(c->trace_id, parent, c->tracestate)
-	                   : config.sampler == SAMPLER_ON || xray_decide(c, h);
-	c->flags = (uint8_t)((c->flags & ~TRACE_FLAG_SAMPLED) | (sampled ? TRACE_FLAG_SAMPLED : 0));
-	if (__builtin_expect(config.sampler == SAMPLER_RATIO, 0) && sampler_decides(has)) {
+	if (config.sampler == SAMPLER_XRAY && !(parent && parent->sampled_known))
+		return xray_decide(c, h);
+	bool sampled = sampler_decide(c->trace_id, parent, c->tracestate);
+	if (config.sampler == SAMPLER_RATIO) {
 		char in[CARRY_TRACESTATE];
 		uint32_t n = c->tracestate.n <= sizeof in ? c->tracestate.n : 0;
 		if (n)
@@ -150,6 +149,63 @@ static void decide(struct span_ctx *c, const struct trace_ctx *parent, const str
 		n = (uint32_t)sampler_tracestate((struct slice){in, n}, sampled, c->state, sizeof c->state);
 		c->tracestate = (struct slice){c->state, n};
 	}
+	return sampled;
+}
+
+static inline void decide(struct span_ctx *c, const struct trace_ctx *parent, const struct http1_head *h)
+{
+	bool sampled = parent && parent->sampled_known && config.parent_based ? parent->flags & TRACE_FLAG_SAMPLED
+	                                                                      : config.sampler == SAMPLER_ON || decide_new(c, parent, h);
+	c->flags = (uint8_t)((c->flags & ~TRACE_FLAG_SAMPLED) | (sampled ? TRACE_FLAG_SAMPLED : 0));
+}
+
+/* X-Ray decides for itself: what its header says, else its rules. */
+static __attribute__((noinline)) void decide_for_xray(struct span_ctx *c, const struct trace_ctx *in, const struct http1_head *h)
+{
+	struct trace_ctx x = {0};
+	if (in && in->xray)
+		x = *in;
+	else if (h && h->amzn_trace_id.n && (config.propagators & PROP_XRAY)) /* beside a traceparent, which has the ids */
+		amzn_trace_parse(h->amzn_trace_id, &x);
+	bool wanted = x.xray && x.sampled_known ? x.flags & TRACE_FLAG_SAMPLED : xray_decide(c, h);
+	c->flags |= wanted ? TRACE_FLAG_XRAY : 0;
+}
+
+/* Both decisions for a trace that begins here, or comes from elsewhere. */
+static inline __attribute__((always_inline)) void decide_all(struct span_ctx *c, const struct trace_ctx *in, const struct http1_head *h)
+{
+	if (__builtin_expect(config.xray_own, 0)) {
+		decide_for_xray(c, in, h);
+		if (in && in->xray) /* and for nobody else */
+			in = NULL;
+	}
+	decide(c, in, h);
+}
+
+static __attribute__((noinline)) char *carry_of(struct span_ctx *c)
+{
+	if (!c->carry && (c->carry = pool_get(&carries)))
+		c->carry[CARRY_TRACESTATE + CARRY_BAGGAGE] = 0;
+	return c->carry;
+}
+
+static __attribute__((noinline)) void keep_baggage(struct span_ctx *c, const struct http1_head *h)
+{
+	if (!(config.propagators & PROP_BAGGAGE) || !carry_of(c))
+		return;
+	char *b = c->carry + CARRY_TRACESTATE;
+	c->baggage = (struct slice){b, (uint32_t)baggage_join(h->baggage, h->n_baggage, b, CARRY_BAGGAGE)};
+}
+
+static __attribute__((noinline)) void keep_amzn_others(struct span_ctx *c, struct slice header)
+{
+	char others[CARRY_AMZN];
+	size_t n = amzn_trace_others(header, others, sizeof others - 1);
+	if (!n || !carry_of(c))
+		return;
+	char *to = c->carry + CARRY_TRACESTATE + CARRY_BAGGAGE;
+	*to = (char)n;
+	memcpy(to + 1, others, n);
 }
 
 void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t start_ns)
@@ -177,14 +233,12 @@ void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t st
 			c->flags = 0;
 		}
 	}
-	if ((config.propagators & PROP_BAGGAGE) && h->n_baggage && (c->carry = pool_get(&carries))) {
-		char *b = c->carry + CARRY_TRACESTATE;
-		c->baggage = (struct slice){b, (uint32_t)baggage_join(h->baggage, h->n_baggage, b, CARRY_BAGGAGE)};
-	}
-	decide(c, in.sampled_known ? &in : NULL, h);
-	if (c->tracestate.n && !c->carry)
-		c->carry = pool_get(&carries);
-	if (c->tracestate.n && c->carry)
+	if (h->n_baggage)
+		keep_baggage(c, h);
+	if (__builtin_expect(any, 0) && h->amzn_trace_id.n && (config.propagators & PROP_XRAY))
+		keep_amzn_others(c, h->amzn_trace_id);
+	decide_all(c, any ? &in : NULL, h);
+	if (c->tracestate.n && carry_of(c))
 		memcpy(c->carry, c->tracestate.p, c->tracestate.n);
 }
 
@@ -241,7 +295,7 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 		memcpy(c->trace_id, own->trace_id, 16);
 		memcpy(c->parent_id, own->span_id, 8);
 		c->flags = own->flags;
-		decide(c, own, NULL);
+		decide_all(c, own, NULL);
 		return;
 	}
 	if (config.parent.valid && !atomic_load_explicit(&serves, memory_order_relaxed)) {
@@ -251,13 +305,24 @@ void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, 
 		c->remote = true;
 		c->tracestate = config.tracestate;
 		c->baggage = config.baggage;
-		decide(c, &config.parent, NULL);
+		decide_all(c, &config.parent, NULL);
 		return;
 	}
 	new_trace(c, 0);
 	if (!c->ambiguous && !atomic_load_explicit(&serves, memory_order_relaxed))
 		c->baggage = config.baggage;
-	decide(c, NULL, NULL);
+	decide_all(c, NULL, NULL);
+}
+
+size_t span_amzn_others(struct txn_ref parent, char out[static CARRY_AMZN])
+{
+	struct txn p;
+	if (!parent.t || !copy(parent, &p) || !p.carry)
+		return 0;
+	racy_copy(out, p.carry + CARRY_TRACESTATE + CARRY_BAGGAGE, CARRY_AMZN);
+	size_t n = (unsigned char)*out;
+	memmove(out, out + 1, n);
+	return span_ref_valid(parent) ? n : 0;
 }
 
 bool span_child_env(struct trace_ctx *out)
@@ -267,7 +332,7 @@ bool span_child_env(struct trace_ctx *out)
 		return false;
 	struct txn p;
 	bool valid = copy(r, &p);
-	*out = (struct trace_ctx){.flags = p.flags, .valid = true, .sampled_known = true};
+	*out = (struct trace_ctx){.flags = p.flags & TRACE_FLAGS_WIRE, .valid = true, .sampled_known = true};
 	memcpy(out->trace_id, p.trace_id, 16);
 	memcpy(out->span_id, p.span_id, 8);
 	return valid;

@@ -107,7 +107,7 @@ static struct arena *attach(bool only_join)
 		.hash = config.hash,
 		.max_bytes = config.arena_bytes,
 		.dir = process.dir,
-		.with_rules = config.sampler == SAMPLER_XRAY,
+		.with_rules = config.sampler == SAMPLER_XRAY || config.xray_own,
 	};
 	if (!process.dir[0])
 		runtime_dir(config.runtime_dir, config.xdg_runtime_dir, process.dir, sizeof process.dir);

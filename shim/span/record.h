@@ -106,7 +106,7 @@ struct span_rec {
 	uint8_t error;   /* enum span_error */
 	int32_t err_no;
 	uint8_t bits;        /* enum rec_bits */
-	uint8_t trace_flags; /* TRACE_FLAG_* */
+	uint8_t trace_flags; /* TRACE_FLAG_*: who wants it */
 	uint16_t refs;       /* exporter only: destinations that still need it */
 	uint32_t var_len;    /* bytes of strings, over all slots */
 	uint8_t trace_id[16];

@@ -162,7 +162,7 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 	t->slot = SLOT_NONE;
 	if (kind == SPAN_SERVER) /* before the record, as record_open counts */
 		context_opened(t);
-	struct span_rec *r = c->flags & TRACE_FLAG_SAMPLED ? record_open(kind, c, start_ns) : NULL;
+	struct span_rec *r = c->flags & config.record_flags ? record_open(kind, c, start_ns) : NULL;
 	if (r) {
 		t->slot = arena_index(process.arena, r);
 		describe(r, h);
@@ -252,7 +252,7 @@ void span_connect_failed(const struct rec_addr *peer, int err, uint8_t error, ui
 
 	struct span_ctx c;
 	span_ctx_client(&c, true, parent, NULL);
-	if (!(c.flags & TRACE_FLAG_SAMPLED))
+	if (!(c.flags & config.record_flags))
 		return;
 	struct span_rec *r = record_open(SPAN_CONNECT, &c, start_ns);
 	if (!r)

@@ -13,6 +13,7 @@
 
 #define CARRY_TRACESTATE 512
 #define CARRY_BAGGAGE 8192
+#define CARRY_AMZN 256
 
 struct txn {
 	struct txn *next;        /* pool's, then the connection's queue: oldest first */
@@ -28,7 +29,8 @@ struct txn {
 	bool aws;    /* an AWS call: its answer has a request id */
 	uint8_t trace_id[16], span_id[8], parent_id[8];
 	uint16_t tracestate_n, baggage_n;
-	char *carry;           /* server: tracestate, then baggage at CARRY_TRACESTATE, to pass on; NULL = nothing */
+	char *carry;           /* server: to pass on: tracestate, baggage at CARRY_TRACESTATE, behind it a length and what
+	                        * X-Ray's header had besides; NULL = nothing */
 	struct txn_ref parent; /* client: the request that made the call */
 	const void *owner;     /* the connection, for "the same one?" only */
 };
@@ -57,6 +59,9 @@ void span_ctx_free(struct span_ctx *c); /* one that no txn_start saw */
  * `at_connect` (the request noted when it connected) comes first. `own` = the traceparent the program itself sends.
  */
 void span_ctx_client(struct span_ctx *c, bool first, struct txn_ref at_connect, const struct trace_ctx *own);
+
+/* What else the X-Ray header of an outgoing request says: of its request's header, as amzn_trace_others has it. Bytes. */
+size_t span_amzn_others(struct txn_ref parent, char out[static CARRY_AMZN]);
 
 /* The request that this thread is surely working on, for noting at connect; t NULL = unknown. */
 struct txn_ref span_current(void);

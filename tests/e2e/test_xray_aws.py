@@ -111,7 +111,7 @@ def like_the_sdk():
             d = box.keep(XrayReceiver(check=not sdk))
             aws = box.keep(Aws())
             app = box.start([PYTHON, os.path.join(APPS, "xray_flask.py"), aws.url], r"listening (\d+)", traced=not sdk,
-                            env={"AWS_XRAY_DAEMON_ADDRESS": d.address, "SDK": "1" if sdk else ""})
+                            env={"AWS_XRAY_DAEMON_ADDRESS": d.address, "OTEL_TRACES_SAMPLER": "parentbased_always_on", "SDK": "1" if sdk else ""})
             equal(get(app, "/dynamo").status, 200, "status")
             docs = d.wait(1 if sdk else 2)
             sub = docs[0]["subsegments"][0] if sdk else next(x for x in docs if x.get("type") == "subsegment")

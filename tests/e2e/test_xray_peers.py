@@ -116,7 +116,7 @@ def collector_sees_the_same_spans():
     with Sandbox(OTEL_SERVICE_NAME="backend-flask", OTEL_TRACES_EXPORTER="otlp", REMORA_USER="header:X-User-Id",
                  REMORA_ERRORS=1, REMORA_ERRORS_LOGGED=1, OTEL_RESOURCE_ATTRIBUTES="service.version=1.2") as box:
         col = XrayCollector(box)
-        box._env.update({"AWS_XRAY_DAEMON_ADDRESS": col.udp, "OTEL_EXPORTER_OTLP_ENDPOINT": col.url})
+        box._env.update({"AWS_XRAY_DAEMON_ADDRESS": col.udp, "OTEL_TRACES_SAMPLER": "parentbased_always_on", "OTEL_EXPORTER_OTLP_ENDPOINT": col.url})
         _, app = flask(box)
         forwarded = {"X-Forwarded-For": "203.0.113.9", "X-User-Id": "worf", "User-Agent": 'a "quoted\\ agent'}
         for path, headers in (("/home?x=1&token=s", forwarded), ("/call", {}), ("/calls", {}), ("/refused", {}), ("/boom", {}),
@@ -146,6 +146,7 @@ class Api(StubServer):
 
     def __init__(self, rules=(), targets=None, signed=True):
         self.docs, self.telemetry, self.bad, self.asked, self.reports = [], [], [], 0, []
+        self.modified = 0.0             # when the rules changed last
         self.rules, self.targets, self.signed = list(rules), targets or (lambda reports: []), signed
         self.lock = threading.Lock()
         api = self
@@ -169,7 +170,7 @@ class Api(StubServer):
             elif h.path == "/SamplingTargets":
                 got = json.loads(body)["SamplingStatisticsDocuments"]
                 self.reports += got
-                answer = json.dumps({"SamplingTargetDocuments": self.targets(got), "LastRuleModification": 0.0,
+                answer = json.dumps({"SamplingTargetDocuments": self.targets(got), "LastRuleModification": self.modified,
                                      "UnprocessedStatistics": []}).encode()
             elif h.path == "/TraceSegments":
                 self.docs += [json.loads(x) for x in json.loads(body)["TraceSegmentDocuments"]]
@@ -204,7 +205,7 @@ class XrayDaemon:
 
 @test
 def daemon_forwards_them():
-    with Sandbox(OTEL_SERVICE_NAME="backend-flask") as box:
+    with Sandbox(OTEL_SERVICE_NAME="backend-flask", OTEL_TRACES_SAMPLER="always_on") as box:
         d = XrayDaemon(box)
         _, app = flask(box, AWS_XRAY_DAEMON_ADDRESS=d.address)
         for path in ("/home", "/call", "/boom"):
@@ -223,7 +224,7 @@ def daemon_forwards_them():
 def a_burst_arrives():
     """A burst of requests does not drown the daemon's socket buffer, which holds some ninety documents. UDP promises
     nothing, so a few may be lost where the daemon gets no CPU."""
-    with Sandbox(OTEL_EXPORTER_OTLP_ENDPOINT=None) as box:
+    with Sandbox(OTEL_EXPORTER_OTLP_ENDPOINT=None, OTEL_TRACES_SAMPLER="always_on") as box:
         d = XrayDaemon(box)
         web = box.nginx("", files={"a.txt": b"x"}, env={"AWS_XRAY_DAEMON_ADDRESS": d.address})
         n = 3000
@@ -300,7 +301,7 @@ def like_the_sdk():
             d = box.keep(XrayReceiver(check=not sdk))
             up = box.keep(Upstream())
             app = box.start([PYTHON, os.path.join(APPS, "xray_flask.py"), up.url], r"listening (\d+)", traced=not sdk,
-                            env={"AWS_XRAY_DAEMON_ADDRESS": d.address, "SDK": "1" if sdk else ""})
+                            env={"AWS_XRAY_DAEMON_ADDRESS": d.address, "OTEL_TRACES_SAMPLER": "parentbased_always_on", "SDK": "1" if sdk else ""})
             for path, headers in SDK_REQUESTS:
                 get(app, path, {"User-Agent": "test", **headers})
                 d.wait(1, lambda x: is_segment(x) and x["http"]["request"]["url"].endswith(path))

@@ -52,6 +52,7 @@ static inline void script_begin(void)
 		on_socket(script_fds[i], AF_UNIX, SOCK_STREAM);
 	memset(&config, 0, sizeof config);
 	config.parent_based = true;
+	config.record_flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_XRAY;
 	memset(&thread_self.current, 0, sizeof thread_self.current);
 	memset(&thread_self.dispatch, 0, sizeof thread_self.dispatch);
 	thread_self.loop = false;

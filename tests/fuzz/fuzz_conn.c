@@ -61,7 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int taken_fd = -1;
 	script_begin();
 	config.propagators = script_byte(&s);
-	config.sampler = (uint8_t)(script_byte(&s) % 3);
+	unsigned sampler = script_byte(&s);
+	config.sampler = (uint8_t)(sampler % 3);
+	config.xray_own = sampler & 64;
 	config.threshold = 1ull << 55;
 	while (s.n) {
 		unsigned op = script_byte(&s), arg = script_byte(&s);

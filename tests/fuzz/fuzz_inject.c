@@ -90,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		config.tracestate = SLICE("a=1");
 		config.baggage = SLICE("k=v");
 	}
+	config.xray_own = bits & 2;
 	HOLDS(on_connect(fd, (struct sockaddr *)&to, sizeof to));
 	on_connected(fd, 0, 0);
 

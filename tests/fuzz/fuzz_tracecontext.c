@@ -66,6 +66,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_ctx(traceparent_parse(s, &c), &c);
 	check_ctx(b3_single_parse(s, &c), &c);
 	check_ctx(amzn_trace_parse(s, &c), &c);
+	char others[200];
+	size_t n_others = amzn_trace_others(s, others, sizeof others);
+	HOLDS(n_others <= sizeof others && (c.xray || !n_others) && (!n_others || others[0] == ';'));
+	for (size_t i = 0; i < n_others; i++)
+		HOLDS(others[i] > 0x20 && others[i] < 0x7f);
 
 	struct slice fields[4];
 	unsigned k = 0;

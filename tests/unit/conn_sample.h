@@ -40,6 +40,7 @@ SAMPLE void sample_begin(void)
 		process_init();
 	memset(&config, 0, sizeof config);
 	config.sampler = SAMPLER_ON;
+	config.record_flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_XRAY;
 	config.parent_based = true;
 	config.arena_bytes = 8 << 20;
 	process.arena = arena_new_anonymous(8 << 20, 0);

@@ -259,6 +259,39 @@ TEST(parent)
 	OK(!config.parent.valid);
 }
 
+/* X-Ray's rules decide for X-Ray alone where no sampler is set; what it does not want is recorded if anybody else may. */
+TEST(x_rays_own_sampling)
+{
+#define DAEMON "AWS_XRAY_DAEMON_ADDRESS=xray:2000"
+	static const struct {
+		const char *env[4];
+		bool own, all;
+	} rows[] = {
+		{{"OTEL_SERVICE_NAME=x"}, false, true},
+		{{DAEMON}, true, false},
+		{{"OTEL_TRACES_EXPORTER=xray"}, true, false},
+		{{"OTEL_TRACES_EXPORTER=xray", "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4318"}, true, false},
+		{{DAEMON, "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4318"}, true, true},
+		{{DAEMON, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://c:4318"}, true, true},
+		{{DAEMON, "HONEYCOMB_API_KEY=x"}, true, true},
+		{{"OTEL_TRACES_EXPORTER=xray, otlp"}, true, true},
+		{{"OTEL_TRACES_EXPORTER=xray,console"}, true, true},
+		{{DAEMON, "ROLLBAR_ACCESS_TOKEN=x"}, true, true},
+		{{DAEMON, "ROLLBAR_ACCESS_TOKEN_FILE=/x"}, true, true},
+		{{DAEMON, "REMORA_CLOUDWATCH_ACCESS_LOG=1"}, true, true},
+		{{DAEMON, "OTEL_TRACES_SAMPLER=xray"}, false, true},
+		{{DAEMON, "OTEL_TRACES_SAMPLER=always_on"}, false, true},
+		{{DAEMON, "OTEL_TRACES_SAMPLER="}, true, false},
+		{{DAEMON, "OTEL_TRACES_EXPORTER=none"}, false, true},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		unit_case("row %zu", i);
+		CONFIGURE((char *)rows[i].env[0], rows[i].env[1] ? (char *)rows[i].env[1] : "X=");
+		EQ_INT(config.xray_own, rows[i].own);
+		EQ_INT(config.record_flags, rows[i].all ? TRACE_FLAG_SAMPLED | TRACE_FLAG_XRAY : TRACE_FLAG_XRAY);
+	}
+}
+
 TEST(arguments)
 {
 	static char long_one[5000];

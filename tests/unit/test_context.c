@@ -265,6 +265,115 @@ TEST(load_balancers_root)
 	EQ_MEM(p->trace_id, 16, id, 16);
 }
 
+#define AMZN "X-Amzn-Trace-Id: Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=" SPAN
+
+static bool wire_says(int traceparent, int amzn)
+{
+	char *tp = strstr(wire, "traceparent: 00-"), *am = strstr(wire, "X-Amzn-Trace-Id: Root=1-");
+	return tp && am && (tp[16 + 51] & 1) == traceparent && tp[16 + 50] == '0' && tp[16 + 51] < '4' && strncmp(am + 64 + 17, ";Sampled=", 9) == 0 &&
+	       am[64 + 17 + 9] == '0' + amzn;
+}
+
+/* X-Ray decides for itself: its header says so, or its rules; the others by theirs. Both go on to the calls. */
+TEST(x_ray_decides_for_itself)
+{
+	static const struct {
+		const char *fields;
+		int w3c, xray; /* -1: by the rules */
+	} rows[] = {
+		{AMZN ";Sampled=0\r\n", 1, 0},
+		{AMZN ";Sampled=1\r\n", 1, 1},
+		{AMZN ";Sampled=?\r\n", 1, -1},
+		{AMZN "\r\n", 1, -1},
+		{"", 1, -1},
+		{"traceparent: 00-" TRACE "-" SPAN "-00\r\n", 0, -1},
+		{"traceparent: " TP "\r\n", 1, -1},
+		{"traceparent: 00-" TRACE "-" SPAN "-00\r\n" AMZN ";Sampled=1\r\n", 0, 1},
+		{"traceparent: " TP "\r\n" AMZN ";Sampled=0\r\n", 1, 0},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (int alone = 0; alone < 2; alone++) {
+			unit_case("row %zu%s", i, alone ? ", nobody else" : "");
+			begin();
+			config.propagators |= PROP_XRAY;
+			config.xray_own = true;
+			if (alone)
+				config.record_flags = TRACE_FLAG_XRAY;
+			request(0, rows[i].fields);
+			struct txn *p = open_of(0);
+			int xray = p->flags & TRACE_FLAG_XRAY ? 1 : 0, w3c = p->flags & TRACE_FLAG_SAMPLED;
+			EQ_INT(w3c, rows[i].w3c);
+			if (rows[i].xray >= 0)
+				EQ_INT(xray, rows[i].xray);
+			struct span_rec *r = txn_record(p);
+			EQ_INT(r != NULL, xray || (w3c && !alone));
+			uint8_t trace[16], span[8]; /* of lines and crashes, record or not */
+			OK(span_ids(trace, span) && memcmp(trace, p->trace_id, 16) == 0 && memcmp(span, p->span_id, 8) == 0);
+			EQ_INT(r ? r->trace_flags & 5 : 0, r ? p->flags & 5 : 0);
+			struct txn *c = call(8, "");
+			OK(child_of(c, p) && ((c->flags ^ p->flags) & 5) == 0);
+			OK(wire_says(w3c, xray));
+			EQ_INT(txn_record(c) != NULL, r != NULL);
+			struct trace_ctx child;
+			OK(span_child_env(&child) && child.flags == (p->flags & 3));
+		}
+	/* One a second, and some: of many requests few are for X-Ray, all for the others. */
+	begin();
+	config.propagators |= PROP_XRAY;
+	config.xray_own = true;
+	int wanted = 0;
+	for (int i = 0; i < 2000; i++) {
+		request(0, "");
+		wanted += open_of(0)->flags & TRACE_FLAG_XRAY ? 1 : 0;
+		OK(open_of(0)->flags & TRACE_FLAG_SAMPLED);
+		answer(0);
+	}
+	OK(wanted > 40 && wanted < 200);
+	/* A call outside of any request; one with an SDK's context. */
+	struct txn *c = call(8, "");
+	OK(wire_says(1, c->flags & TRACE_FLAG_XRAY ? 1 : 0));
+	c = call(9, AMZN ";Sampled=0\r\n");
+	OK(!(c->flags & TRACE_FLAG_XRAY) && (c->flags & TRACE_FLAG_SAMPLED));
+}
+
+/* Without that, its flag decides for all. */
+TEST(x_ray_decides_for_all)
+{
+	begin();
+	config.propagators |= PROP_XRAY;
+	request(0, AMZN ";Sampled=0\r\n");
+	struct txn *c = call(8, "");
+	OK(!txn_record(open_of(0)) && !txn_record(c) && wire_says(0, 0));
+	request(1, "traceparent: " TP "\r\n" AMZN ";Sampled=0\r\n");
+	OK(txn_record(open_of(1)) && open_of(1)->flags == TRACE_FLAG_SAMPLED);
+}
+
+TEST(what_else_x_ray_says)
+{
+	begin();
+	config.propagators = PROP_TRACECONTEXT | PROP_BAGGAGE | PROP_XRAY;
+	request(0, AMZN ";Sampled=1;Lineage=1:a87bd80c:0;Self=1;K=v\r\n");
+	call(8, "");
+	OK(strstr(wire, ";Sampled=1;Lineage=1:a87bd80c:0;K=v\r\n"));
+	answer(0);
+	/* Nothing of it is left in what the next one carries. */
+	request(0, AMZN ";Sampled=1\r\nbaggage: a=b\r\n");
+	call(9, "");
+	OK(strstr(wire, ";Sampled=1\r\n") && strstr(wire, "baggage: a=b\r\n"));
+	answer(0);
+	/* Beside a traceparent, in a call of its own header, and with the propagator off. */
+	request(0, "traceparent: " TP "\r\n" AMZN ";Lineage=2\r\nbaggage: a=b\r\n");
+	call(10, "");
+	OK(strstr(wire, ";Lineage=2\r\n") && strstr(wire, "baggage: a=b\r\n"));
+	call(11, "X-Amzn-Trace-Id: x\r\n");
+	OK(strstr(wire, "X-Amzn-Trace-Id: x\r\n") && !strstr(wire, "Lineage"));
+	answer(0);
+	config.propagators = PROP_TRACECONTEXT;
+	request(0, AMZN ";Lineage=2\r\n");
+	call(12, "");
+	OK(!strstr(wire, "Lineage"));
+}
+
 TEST(carry)
 {
 	static char big[9000], state[600];

@@ -212,6 +212,46 @@ TEST(extraction)
 	EQ_INT(c.span_id[7], 0);
 }
 
+TEST(x_ray_others)
+{
+#define ROOT_ONLY "Root=1-5759e988-bd862e3fe1be46a994272793"
+	static char longest[300], most[300];
+	static const struct {
+		const char *in, *want;
+	} rows[] = {
+		{ROOT_ONLY ";Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:0", ";Lineage=1:a87bd80c:0"},
+		{"Lineage=1:a87bd80c:0;" ROOT_ONLY, ";Lineage=1:a87bd80c:0"},
+		{ROOT_ONLY "; Lineage=1:a87bd80c:0 ;CalledFrom=app; k=v=w", ";Lineage=1:a87bd80c:0;CalledFrom=app;k=v=w"},
+		{"Self=1-67891234-12456789abcdef012345678;" ROOT_ONLY ";Sampled=?", ""},
+		{ROOT_ONLY ";Rooted=1;Sample=2;sampled=0", ";Rooted=1;Sample=2;sampled=0"},
+		/* no part: without a value, a key, an equals sign; with what could end the line or the list */
+		{ROOT_ONLY ";Lineage=;=1;Lineage;;", ""},
+		{ROOT_ONLY ";Lineage=a\tb;A=1,B=2;C=\x01;D=\xc3\xa9;E=e e;F=1", ";F=1"},
+		/* a header that is no header of X-Ray's */
+		{"Lineage=1:a87bd80c:0", ""},
+		{"Root=1-0;Lineage=1:a87bd80c:0", ""},
+		{ROOT_ONLY ";Sampled=2;Lineage=1:a87bd80c:0", ""},
+		{"", ""},
+		/* whole parts, as many as fit */
+		{longest, most},
+	};
+	strcpy(longest, ROOT_ONLY ";A=1;L=");
+	memset(longest + strlen(longest), 'x', 200);
+	strcat(longest, ";B=2");
+	strcpy(most, ";A=1;B=2");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char out[101] = {0};
+		unit_case("row %zu", i);
+		size_t n = amzn_trace_others(at_end(rows[i].in), out, 100);
+		EQ_INT(n, strlen(rows[i].want));
+		EQ_STR(out, rows[i].want);
+	}
+	/* To the last byte, and not one more. */
+	char out[12];
+	EQ_INT(amzn_trace_others(at_end(ROOT_ONLY ";Key=value"), out, 10), 10);
+	EQ_INT(amzn_trace_others(at_end(ROOT_ONLY ";Key=value"), out, 9), 0);
+}
+
 TEST(x_ray)
 {
 #define ROOT "Root=1-5759e988-bd862e3fe1be46a994272793"
