@@ -98,8 +98,8 @@ def main():
               [("collector", tree([x])[0]) for x in spans] + [("X-Ray", document(d)) for d in documents] +
               [("CloudWatch Logs", short(e["message"])) for e in events] + [("Rollbar", short(i["title"])) for i in items]], "none")
         if "--once" not in sys.argv:
-            print("\n%s serves on, environment of docker-compose.yml; Ctrl-C ends all." % s.url, flush=True)
             try:
+                print("\n%s serves on, environment of docker-compose.yml; Ctrl-C ends all." % s.url, flush=True)
                 while s.alive():
                     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
                 print("\na service ended:\n" + s.log("backend-flask")[-800:])

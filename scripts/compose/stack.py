@@ -69,10 +69,14 @@ def compose_config(*files, env=None):
     return json.loads(r.stdout)
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_port():
+    """Free for TCP and for UDP: the X-Ray daemon listens to both on one number."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u, socket.socket() as t:
+            u.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                t.bind(u.getsockname())
+                return u.getsockname()[1]
 
 
 class Failed(Exception):
@@ -294,7 +298,7 @@ class Stack:
         exe = self._build("build-xray-daemon", "xray-daemon")
         if not exe:
             return
-        port = free_port(socket.SOCK_DGRAM)
+        port = free_port()
         self.xray_address = "127.0.0.1:%d" % port
         conf = os.path.join(self.dir, "xray.yaml")
         with open(conf, "w") as f:
@@ -314,7 +318,8 @@ class Stack:
         if preload is None:
             preload = os.path.join(os.environ.get("O") or os.path.join(ROOT, "build"), "libremora.so")
         env["LD_PRELOAD"] = os.path.abspath(preload) if preload else ""
-        env.update({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": self.aws_url, "ROLLBAR_ENDPOINT": self.rollbar.url, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
+        env.update({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": self.aws_url, "ROLLBAR_ENDPOINT": self.rollbar.url,
+                    "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
                     "REMORA_RUNTIME_DIR": self.runtime, "REMORA_STATE_DIR": os.path.join(self.dir, "state"),
                     "OTEL_BSP_SCHEDULE_DELAY": "200", "FLASK_RUN_PORT": "0"})
         env.update(self.extra)
@@ -389,7 +394,12 @@ class Stack:
         def asked():
             self.request("GET", "/api/activities/@andrewbrown")
             return any(d.get("aws", {}).get("xray", {}).get("sampling_rule_name") for d in self.segments())
-        self.wait("a segment names its sampling rule", asked)
+        try:
+            self.wait("a segment names its sampling rule", asked)
+        except Failed as e:
+            raise Failed("%s: %d segments, %r of the API; the daemon says: %s; the backend: %s" % (
+                e, len(self.segments()), sorted({path for path, _ in self.recorder.seen}), self.log("xray-daemon")[-600:],
+                [line for line in self.log("backend-flask").splitlines() if "remora" in line])) from None
 
     def of_trace(self, trace_id, group="cruddur"):
         """(spans, X-Ray documents, log events, Rollbar items) of a trace, as each destination writes its id."""
