@@ -244,7 +244,7 @@ static int show(const char *id, bool json)
 }
 
 /* Of a flush; its exit status. */
-static int summary(const struct reports *reports)
+static int summary(const struct reports *reports, unsigned foreign_trees)
 {
 	struct reports_counts c = reports_counts(reports);
 	printf("%u crash reports made, %u kept, %llu items sent to Rollbar\n", c.made, c.kept, (unsigned long long)c.sent);
@@ -261,6 +261,10 @@ static int summary(const struct reports *reports)
 		printf("%u crash files and %u items are of programs with other settings (endpoint, token, exporter); run it with "
 		       "theirs, or with --all to send them with yours\n",
 		       c.foreign_files, c.foreign_items);
+	if (foreign_trees)
+		printf("spans and lines of %u killed programs are for other settings (endpoint, token, exporter); run it with theirs, "
+		       "or with --all to send them with yours\n",
+		       foreign_trees);
 	return c.waiting || c.refused;
 }
 
@@ -276,6 +280,7 @@ static int flush(bool all)
 	if (!w)
 		return 1;
 	w->everything = true;
+	w->any_orphan = all;
 	struct reports_options o = {.any = all};
 	reports_delete(w->reports);
 	w->reports = reports_new(&own.host, &w->settings, w->http, &o);
@@ -283,7 +288,7 @@ static int flush(bool all)
 		return 1;
 	worker_run(w, false);
 	printf("%llu spans sent\n", (unsigned long long)atomic_load(&own.host.arena->count[COUNT_SENT]));
-	int r = summary(w->reports);
+	int r = summary(w->reports, w->foreign_orphans);
 	worker_delete(w);
 	arena_lease_release(own.host.arena);
 	return r;
@@ -373,7 +378,7 @@ static int rollbar_flush(bool all)
 	}
 	reports_begin(t.reports);
 	tool_run(mono_ns() + ALL_TIME);
-	int r = summary(t.reports);
+	int r = summary(t.reports, 0);
 	tool_close();
 	return r;
 }

@@ -129,6 +129,8 @@ struct worker {
 	struct views views;
 	uint32_t *slots;   /* drain buffer */
 	bool more_orphans; /* there may be arenas of dead trees */
+	bool any_orphan;   /* also those of other settings: flush --all */
+	uint32_t foreign_orphans;
 	unsigned orphan_rounds;
 	bool forget_resources; /* an orphan is gone: its processes are cached by its address */
 	bool can_grow;

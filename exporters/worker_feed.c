@@ -234,7 +234,7 @@ void worker_orphans(struct worker *w, uint64_t now)
 	}
 	if (at_work || !w->more_orphans || w->forget_resources || !*w->host->dir)
 		return;
-	w->more_orphans = arena_orphans(w->host->dir, worker_arena(w), ORPHANS, got_orphan, w) > 0;
+	w->more_orphans = arena_orphans(w->host->dir, w->any_orphan ? NULL : worker_arena(w), ORPHANS, got_orphan, w, &w->foreign_orphans) > 0;
 	for (unsigned i = 1; i < SOURCES; i++)
 		if (w->sources[i].arena)
 			feed(w, i, now);

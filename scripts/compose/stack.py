@@ -1,12 +1,15 @@
 """The services of docker-compose.yml without docker, on loopback and free ports: PostgreSQL of this machine, moto for
-DynamoDB and the AWS APIs, the OpenTelemetry Collector where Honeycomb was, AWS's X-Ray daemon, and the Flask backend with
-exactly the environment that docker-compose.yml gives it, addresses exchanged.
+DynamoDB and the AWS APIs, the OpenTelemetry Collector where Honeycomb was, AWS's X-Ray daemon, the tests' Rollbar, and the
+Flask backend with exactly the environment that docker-compose.yml gives it, addresses exchanged.
 
     with Stack() as s:
         s.request("GET", "/api/activities/home")
         s.spans()               what the collector received
         s.segments()            what the X-Ray daemon forwarded, if it is there (s.missing says what is not)
-        s.log_events("group")   what CloudWatch Logs holds
+        s.log_events("group")   what CloudWatch Logs took
+        s.rollbar.items         what Rollbar took
+
+Stack(env=FOUR) turns all four destinations on; of_trace() then says what each of them has of one trace.
 
 Any Python runs this; what it starts comes from build/reference-venv (scripts/setup reference). `make reference` shows
 it, tests/dist/test_reference.py uses it.
@@ -22,6 +25,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,8 +35,26 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 COMPOSE = os.path.join(HERE, "docker-compose.yml")
+sys.path.append(os.path.join(ROOT, "tests", "e2e"))
+from rollbar_stub import Rollbar                         # noqa: E402
+
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 VENV = os.path.join(ROOT, "build", "reference-venv")     # scripts/setup reference
+# What docker-compose.yml does not say since the SDKs were told it in the program: X-Ray's rules decide, the log group
+# (JSON, so that lines of text have their trace too), and that the exception of a request is an item. Without Flask's
+# debugger, which writes the traceback only after the answer: it would be no request's.
+FOUR = {"OTEL_TRACES_SAMPLER": "xray", "REMORA_CLOUDWATCH_LOG_GROUP": "cruddur", "REMORA_CLOUDWATCH_FORMAT": "json",
+        "REMORA_ROLLBAR_5XX": "1", "FLASK_DEBUG": "0"}
+
+
+def sampling_rule(name, priority, path, rate):
+    return {"RuleName": name, "RuleARN": "arn:aws:xray:ca-central-1:1:sampling-rule/" + name, "ResourceARN": "*",
+            "Priority": priority, "FixedRate": rate, "ReservoirSize": 0, "ServiceName": "backend-flask", "ServiceType": "*",
+            "Host": "*", "HTTPMethod": "*", "URLPath": path, "Version": 1, "Attributes": {}}
+
+
+# Health checks are not worth a trace, all else is.
+RULES = [sampling_rule("Cruddur", 9000, "*", 1.0), sampling_rule("quiet", 10, "/api/health-check", 0.0)]
 
 
 def compose_config(*files, env=None):
@@ -47,10 +69,14 @@ def compose_config(*files, env=None):
     return json.loads(r.stdout)
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_port():
+    """Free for TCP and for UDP: the X-Ray daemon listens to both on one number."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u, socket.socket() as t:
+            u.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                t.bind(u.getsockname())
+                return u.getsockname()[1]
 
 
 class Failed(Exception):
@@ -58,12 +84,15 @@ class Failed(Exception):
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
-    """Stands before moto: notes what is sent to X-Ray and CloudWatch, and passes everything on."""
+    """Stands before moto: notes what is sent to X-Ray and CloudWatch, and passes everything on but X-Ray's sampling,
+    which moto does not have."""
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         plain = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        if self.path in ("/GetSamplingRules", "/SamplingTargets"):
+            return self.sampling(body)
         head = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "accept-encoding")}
         ask = urllib.request.Request(self.server.behind + self.path, body, head, method=self.command)
         try:
@@ -81,6 +110,24 @@ class Recorder(http.server.BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):      # gone: it asks again, and only what was answered counts
                 self.wfile.write(data)
                 self.server.seen.append((self.headers.get("X-Amz-Target") or self.path, plain))
+
+    def sampling(self, body):
+        answer = {"NextToken": None, "SamplingRuleRecords": [{"CreatedAt": 0.0, "ModifiedAt": 0.0, "SamplingRule": r} for r in RULES]}
+        if self.path == "/SamplingTargets":
+            rates = {r["RuleName"]: r["FixedRate"] for r in RULES}
+            answer = {"SamplingTargetDocuments": [
+                {"RuleName": d["RuleName"], "FixedRate": rates[d["RuleName"]], "ReservoirQuota": 0,
+                 "ReservoirQuotaTTL": time.time() + 60, "Interval": 10}
+                for d in json.loads(body)["SamplingStatisticsDocuments"] if d["RuleName"] in rates],
+                "LastRuleModification": 0.0, "UnprocessedStatistics": []}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(data)
+            self.server.seen.append((self.path, body))
 
     do_GET = do_PUT = do_DELETE = do_POST
 
@@ -109,6 +156,7 @@ class Stack:
             self._aws()
             self._collector()
             self._xray_daemon()
+            self.rollbar = Rollbar()
             self._backend()
         except BaseException:
             self.__exit__()
@@ -122,6 +170,8 @@ class Stack:
         if getattr(self, "recorder", None):
             self.recorder.shutdown()
             self.recorder.server_close()
+        if getattr(self, "rollbar", None):
+            self.rollbar.__exit__()
         shutil.rmtree(self.dir, ignore_errors=True)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
@@ -248,7 +298,7 @@ class Stack:
         exe = self._build("build-xray-daemon", "xray-daemon")
         if not exe:
             return
-        port = free_port(socket.SOCK_DGRAM)
+        port = free_port()
         self.xray_address = "127.0.0.1:%d" % port
         conf = os.path.join(self.dir, "xray.yaml")
         with open(conf, "w") as f:
@@ -259,7 +309,7 @@ class Stack:
 
     def environment(self):
         """docker-compose.yml's, its addresses exchanged for ours."""
-        model = compose_config(env={"OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_url})
+        model = compose_config(env={"OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_url, "ROLLBAR_ACCESS_TOKEN": self.rollbar.token})
         env = model["services"]["backend-flask"]["environment"]
         for key, value in env.items():
             env[key] = value.replace("@db:5432", "@127.0.0.1:%d" % self.db_port) \
@@ -268,10 +318,13 @@ class Stack:
         if preload is None:
             preload = os.path.join(os.environ.get("O") or os.path.join(ROOT, "build"), "libremora.so")
         env["LD_PRELOAD"] = os.path.abspath(preload) if preload else ""
-        env.update({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": self.aws_url, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
+        env.update({"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": self.aws_url, "ROLLBAR_ENDPOINT": self.rollbar.url,
+                    "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
                     "REMORA_RUNTIME_DIR": self.runtime, "REMORA_STATE_DIR": os.path.join(self.dir, "state"),
                     "OTEL_BSP_SCHEDULE_DELAY": "200", "FLASK_RUN_PORT": "0"})
         env.update(self.extra)
+        if "xray-daemon" not in [n for n, _ in self.processes] and env.get("OTEL_TRACES_SAMPLER") == "xray":
+            del env["OTEL_TRACES_SAMPLER"]      # nobody to ask for rules
         return {k: v for k, v in env.items() if v is not None}
 
     def _backend(self):
@@ -318,13 +371,43 @@ class Stack:
                 for d in json.loads(body)["TraceSegmentDocuments"]]
 
     def log_events(self, group):
-        """Messages in CloudWatch Logs' group, oldest first."""
-        events = []
-        for target, body in list(self.recorder.seen):
-            if target.endswith(".PutLogEvents"):
-                put = json.loads(body)
-                events += [e["message"] for e in put["logEvents"] if put["logGroupName"] == group]
+        """Messages that CloudWatch Logs has in a group, asked of itself."""
+        head = {"X-Amz-Target": "Logs_20140328.FilterLogEvents", "Content-Type": "application/x-amz-json-1.1",
+                "Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/ca-central-1/logs/aws4_request"}
+        events, token = [], {}
+        while True:
+            ask = urllib.request.Request(self.ddb_url, json.dumps({"logGroupName": group, **token}).encode(), head)
+            try:
+                with DIRECT.open(ask, timeout=30) as r:
+                    page = json.loads(r.read())
+            except urllib.error.HTTPError as e:
+                with e:     # the group is not there yet
+                    return events
+            events += [e["message"] for e in page["events"]]
+            if not page.get("nextToken"):
+                break
+            token = {"nextToken": page["nextToken"]}
         return events
+
+    def sampled_by_rules(self):
+        """The rules are fetched by the exporter, which the first request brings up: asks until one of them decides."""
+        def asked():
+            self.request("GET", "/api/activities/@andrewbrown")
+            return any(d.get("aws", {}).get("xray", {}).get("sampling_rule_name") for d in self.segments())
+        try:
+            self.wait("a segment names its sampling rule", asked)
+        except Failed as e:
+            raise Failed("%s: %d segments, %r of the API; the daemon says: %s; the backend: %s" % (
+                e, len(self.segments()), sorted({path for path, _ in self.recorder.seen}), self.log("xray-daemon")[-600:],
+                [line for line in self.log("backend-flask").splitlines() if "remora" in line])) from None
+
+    def of_trace(self, trace_id, group="cruddur"):
+        """(spans, X-Ray documents, log events, Rollbar items) of a trace, as each destination writes its id."""
+        events = [json.loads(e) for e in self.log_events(group) if e.startswith("{")]
+        return ([x for x in self.spans() if x["traceId"] == trace_id],
+                [d for d in self.segments() if d["trace_id"] == "1-%s-%s" % (trace_id[:8], trace_id[8:])],
+                [e for e in events if e.get("trace_id") == trace_id],
+                [i for i in list(self.rollbar.items) if i.get("custom", {}).get("trace_id") == trace_id])
 
     def wait(self, what, cond, timeout=20):
         """Waits for what no event announces."""

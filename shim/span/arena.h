@@ -121,6 +121,8 @@ struct arena {
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	uint32_t with_rules; /* the first slots are a struct xray_rules */
+	/* An orphan that a process of other settings has found: since when (CLOCK_MONOTONIC s); 0 = none has. Lay as zeros. */
+	_Atomic uint32_t foreign_s;
 	struct arena_proc procs[ARENA_PROCS];
 };
 
@@ -312,9 +314,13 @@ void arena_unlink(struct arena *a, const char *dir);
 /*
  * Visit arenas in dir whose processes are all dead (same boot and pid namespace, same uid): each is mapped, its lease
  * taken, given to `got`; the callee unmaps with arena_orphan_done, which unlinks it. At most `max`. Returns the number.
+ * With `mine` only those of its configuration, for what they hold is to go with their keys, where they said. *foreign
+ * (may be NULL): the others. Of these FOREIGN_MOST are kept for FOREIGN_DAYS: memory is the machine's.
  */
+#define FOREIGN_MOST 16
+#define FOREIGN_DAYS 7
 uint32_t arena_orphans(const char *dir, const struct arena *mine, uint32_t max, void (*got)(void *, struct arena *),
-                       void *ctx);
+                       void *ctx, uint32_t *foreign);
 void arena_orphan_done(struct arena *a, const char *dir);
 /* Unmaps it and gives its lease up; the file stays, with what could not be sent, for the next start to find. */
 void arena_orphan_leave(struct arena *a, const char *dir);

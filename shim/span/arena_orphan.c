@@ -1,5 +1,6 @@
 /* The black box: its directory, and what dead trees left in it. Raw system calls only. */
 #include "span/arena_priv.h"
+#include "base/clock.h"
 #include "base/sys.h"
 #include <errno.h>
 #include <linux/magic.h>
@@ -173,8 +174,39 @@ static bool claim(int dirfd, const char *name, const struct box_name *n, struct 
 	return false;
 }
 
-static struct arena *try_orphan(int dirfd, const char *name, const struct arena *mine, const struct arena_self *me)
+struct hunt {
+	const struct arena *mine;
+	struct arena_self me;
+	uint32_t found, max, foreign;
+	void (*got)(void *, struct arena *);
+	void *ctx;
+};
+
+/* One of other settings, whose next start will want it: unless that does not come. */
+static bool is_expired(struct hunt *h, struct arena *a)
 {
+	uint32_t now = (uint32_t)(mono_ns() / 1000000000) + 1, none = 0;
+	if (++h->foreign > FOREIGN_MOST)
+		return true;
+	if (atomic_compare_exchange_strong(&a->foreign_s, &none, now))
+		return false;
+	return now - none > FOREIGN_DAYS * 24 * 3600;
+}
+
+static uint32_t records(const struct arena *a)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < arena_used(a); i++)
+		n += slot_state(a, i) != SLOT_FREE && slot_state(a, i) != SLOT_MORE;
+	return n;
+}
+
+static void remove_file(struct arena *a, int fd);
+
+static struct arena *try_orphan(int dirfd, const char *name, struct hunt *h)
+{
+	const struct arena *mine = h->mine;
+	const struct arena_self *me = &h->me;
 	char own[ARENA_NAME_MAX];
 	struct box_name n;
 	if (!parse_name(name, &n) || (mine && same_file(dirfd, name, mine)))
@@ -188,10 +220,18 @@ static struct arena *try_orphan(int dirfd, const char *name, const struct arena 
 	if (!a)
 		return NULL;
 	arena_name(own, a->root_pid, a->root_start, a->hash, a->pid_ns);
-	if (strncmp(own, name, n.stem) == 0 && own[n.stem] == '.' && me->pid_ns &&
-	    !(n.claimer && proc_alive(n.claimer, n.claimed)) && all_dead(a, me) &&
-	    arena_populate(a, 0, ARENA_HEADER + (size_t)arena_slots(a) * SLOT_SIZE) && claim(dirfd, name, &n, a, me))
-		return a;
+	bool orphan = strncmp(own, name, n.stem) == 0 && own[n.stem] == '.' && me->pid_ns &&
+	              !(n.claimer && proc_alive(n.claimer, n.claimed)) && all_dead(a, me) &&
+	              arena_populate(a, 0, ARENA_HEADER + (size_t)arena_slots(a) * SLOT_SIZE);
+	bool foreign = orphan && mine && a->hash != mine->hash;
+	if (orphan && (!foreign || is_expired(h, a)) && claim(dirfd, name, &n, a, me)) {
+		if (!foreign)
+			return a;
+		arena_count((struct arena *)(uintptr_t)mine, COUNT_DROP_EXPIRED, records(a));
+		remove_file(a, dirfd);
+		arena_lease_release(a);
+		h->foreign--;
+	}
 	arena_unmap(a);
 	return NULL;
 }
@@ -216,18 +256,10 @@ void dir_each(int dirfd, bool (*visit)(void *ctx, int dirfd, const char *name), 
 		}
 }
 
-struct hunt {
-	const struct arena *mine;
-	struct arena_self me;
-	uint32_t found, max;
-	void (*got)(void *, struct arena *);
-	void *ctx;
-};
-
 static bool visit(void *ctx, int dirfd, const char *name)
 {
 	struct hunt *h = ctx;
-	struct arena *a = try_orphan(dirfd, name, h->mine, &h->me);
+	struct arena *a = try_orphan(dirfd, name, h);
 	if (a) {
 		h->found++;
 		h->got(h->ctx, a);
@@ -236,26 +268,25 @@ static bool visit(void *ctx, int dirfd, const char *name)
 }
 
 uint32_t arena_orphans(const char *dir, const struct arena *mine, uint32_t max, void (*got)(void *, struct arena *),
-                       void *ctx)
+                       void *ctx, uint32_t *foreign)
 {
 	struct hunt h = {.mine = mine, .max = max, .got = got, .ctx = ctx};
 	int fd = max && dir && dir[0] ? dir_open(dir) : -1;
-	if (fd < 0)
-		return 0;
-	arena_self(&h.me);
-	dir_each(fd, visit, &h);
-	sys_close(fd);
+	if (fd >= 0) {
+		arena_self(&h.me);
+		dir_each(fd, visit, &h);
+		sys_close(fd);
+	}
+	if (foreign)
+		*foreign = h.foreign;
 	return h.found;
 }
 
 /* ---- the end ---- */
 
-static void remove_file(struct arena *a, const char *dir)
+static void remove_file(struct arena *a, int fd)
 {
 	char name[ARENA_NAME_MAX], claimed[2 * ARENA_NAME_MAX];
-	int fd = arena_local(a)->ino && dir && dir[0] ? dir_open(dir) : -1;
-	if (fd < 0)
-		return;
 	arena_name(name, a->root_pid, a->root_start, a->hash, a->pid_ns);
 	if (arena_local(a)->claimed) {
 		claim_name(claimed, name, (size_t)(strchr(name, '.') - name));
@@ -264,18 +295,26 @@ static void remove_file(struct arena *a, const char *dir)
 	} else if (same_file(fd, name, a)) {
 		sys3(SYS_unlinkat, fd, name, 0);
 	}
+}
+
+static void remove_from(struct arena *a, const char *dir)
+{
+	int fd = arena_local(a)->ino && dir && dir[0] ? dir_open(dir) : -1;
+	if (fd < 0)
+		return;
+	remove_file(a, fd);
 	sys_close(fd);
 }
 
 void arena_unlink(struct arena *a, const char *dir)
 {
 	atomic_store(&a->dead, 1);
-	remove_file(a, dir);
+	remove_from(a, dir);
 }
 
 void arena_orphan_done(struct arena *a, const char *dir)
 {
-	remove_file(a, dir);
+	remove_from(a, dir);
 	arena_lease_release(a);
 	arena_unmap(a);
 }

@@ -8,7 +8,8 @@ tool = os.path.abspath(sys.argv[1])
 only = set(sys.argv[2:])
 BUILDS = {
     'O0': ['-O0', '-g'], 'O2': ['-O2', '-g', '-fomit-frame-pointer'], 'stripped': ['-O2', '-fomit-frame-pointer', '-s'],
-    'static-pie': ['-O2', '-g', '-static-pie'], 'no-pie': ['-O1', '-g', '-no-pie'], 'clang': None, 'debug_frame': ['-O2', '-g', '-fno-asynchronous-unwind-tables', '-fno-exceptions', '-fno-unwind-tables'],
+    'static-pie': ['-O2', '-g', '-static-pie'], 'no-pie': ['-O1', '-g', '-no-pie'], 'clang': None,
+    'debug_frame': ['-O2', '-g', '-fno-asynchronous-unwind-tables', '-fno-exceptions', '-fno-unwind-tables'],
 }
 if os.environ.get('BUILDS'):
     BUILDS = {b: BUILDS[b] for b in os.environ['BUILDS'].split(',')}
@@ -20,7 +21,8 @@ n = 0
 while f and n < 700:
     k = f.type()
     s = f.find_sal()
-    print("FRAME\t%s\t%d\t%d\t%d" % ("<signal handler called>" if k == gdb.SIGTRAMP_FRAME else "(tail)" if k == gdb.TAILCALL_FRAME and SKIP_TAIL else f.name() or "??", s.line if s.symtab else 0, f.pc(), k == gdb.TAILCALL_FRAME))
+    name = "<signal handler called>" if k == gdb.SIGTRAMP_FRAME else "(tail)" if k == gdb.TAILCALL_FRAME and SKIP_TAIL else f.name()
+    print("FRAME\t%s\t%d\t%d\t%d" % (name or "??", s.line if s.symtab else 0, f.pc(), k == gdb.TAILCALL_FRAME))
     try:
         f = f.older()
     except gdb.error:

@@ -203,7 +203,8 @@ static int show(const char *file)
 	const char *why;
 	struct timespec a, b;
 	clock_gettime(CLOCK_MONOTONIC, &a);
-	struct report *r = crash_report_make_with(p, (size_t)st.st_size, &(struct crash_report_opts){.source = getenv("REMORA_CRASH_SOURCE") != NULL, .debug_dir = getenv("DEBUG_DIR")}, &why);
+	struct crash_report_opts opts = {.source = getenv("REMORA_CRASH_SOURCE") != NULL, .debug_dir = getenv("DEBUG_DIR")};
+	struct report *r = crash_report_make_with(p, (size_t)st.st_size, &opts, &why);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	if (!r) {
 		fprintf(stderr, "%s: %s\n", file, why);

@@ -226,7 +226,8 @@ def core_told(said):
 class Scenario:
     """argv: of the program's arguments; exe: which; n: reports; first: see compare_frames; core: is there one to compare;
     look: what else must be there (a function of reports, build and what else is known); why: build to the kind of difference
-    from gdb that is explained where it stands; live: can gdb stop where the core would be (it is asked where there are no cores); extra: threads of ours; cls: what an exception of the program is called, instead of the signal."""
+    from gdb that is explained where it stands; live: can gdb stop where the core would be (it is asked where there are no
+    cores); extra: threads of ours; cls: what an exception of the program is called, instead of the signal."""
 
     def __init__(self, number, *want, exe="crash_c", args=(), env=None, n=None, first=False, core=True, gdb=True, look=None,
                  wrap=(), flush=False, frames=(), lib=None, why=None,

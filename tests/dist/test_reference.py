@@ -8,7 +8,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "tests", "e2e"), os.path.join(ROOT, "scripts", "compose")]
 from harness import *                                    # noqa: E402
-from stack import Stack                                  # noqa: E402
+from stack import FOUR, Stack                            # noqa: E402
 from show import REQUESTS                                # noqa: E402
 
 SHIM = os.path.join(ROOT, "build", "dist", "remora", "libremora.so")
@@ -69,6 +69,45 @@ def segments_reach_the_x_ray_daemon():
 
 
 @test
+def one_trace_in_all_four():
+    """The same trace id in the OTLP span, the X-Ray segment, the log events and the Rollbar item of a failed request, and
+    X-Ray's rules, fetched through the daemon, decide."""
+    with Stack(SHIM, FOUR) as s:
+        if s.missing:
+            raise Skip("; ".join(s.missing))
+        s.sampled_by_rules()
+        equal([s.request(*r)[0] for r in REQUESTS], [200, 200, 200, 200, 404, 200, 200, 200, 500], "answers")
+
+        def of(path):
+            return [x for x in s.spans() if x["attributes"].get("url.path") == path]
+        span, = s.wait("the span of the failed request", lambda: of("/api/broken"))
+        spans, documents, events, items = s.wait("it is in all four", lambda: (lambda f: all(f) and len(f[2]) > 1 and f)(
+            s.of_trace(span["traceId"])))
+        equal((spans, len(documents), len(items)), ([span], 1, 1), "one of each")
+        doc, item = documents[0], items[0]
+        equal((doc["id"], doc["fault"], doc["http"]["response"]["status"], doc["aws"]["xray"]["sampling_rule_name"]),
+              (span["spanId"], True, 500, "Cruddur"), "the segment")
+        check("type" not in doc, "it is no subsegment")
+        equal({e["span_id"] for e in events}, {span["spanId"]}, "spans of its lines")
+        error, = [e for e in events if e.get("level") == "ERROR"]
+        check("Exception on /api/broken [GET]\nTraceback (most recent call last):" in error["message"] and
+              error["message"].endswith("ZeroDivisionError: division by zero"), error["message"])
+        check(any("GET /api/broken HTTP/1.1" in e["message"] for e in events), "the server's own line")
+        equal((item["custom"]["span_id"], item["custom"]["xray_trace_id"], item["body"]["trace"]["exception"]["class"],
+               item["request"]["url"].split("?")[0]), (span["spanId"], doc["trace_id"], "ZeroDivisionError", s.url + "/api/broken"), "the item")
+        s.rollbar.check()
+        # what the rules leave out is in no trace, and its line is there all the same
+        s.wait("the call of /api/proxy was told", lambda: of("/api/health-check"))
+        checked, = of("/api/health-check")
+        equal(checked["traceId"], of("/api/proxy")[0]["traceId"], "the only health check that is traced is that of /api/proxy")
+        equal(len([d for d in s.segments() if "/api/health-check" in d.get("http", {}).get("request", {}).get("url", "") and
+                   d.get("type") != "subsegment"]), 1, "segments of health checks")
+        s.wait("lines of both", lambda: sum("GET /api/health-check HTTP/1.1" in e for e in s.log_events("cruddur")) == 2)
+        log = s.log("backend-flask")
+        check("remora" not in log, "remora had nothing to say: %s" % log[-400:])
+
+
+@test
 def make_reference_shows_and_ends_all():
     p = subprocess.Popen([os.path.join(ROOT, "scripts", "reference")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, start_new_session=True)
@@ -79,7 +118,14 @@ def make_reference_shows_and_ends_all():
             if "Ctrl-C ends all" in line:
                 break
         text = "".join(lines)
-        check("GET /api/activities/home  200" in text and "└─ POST http" in text, text)
+        check("GET /api/activities/home  200" in text and "└─ DynamoDB.PutItem http" in text, text)
+        for part in ("Traces, at the collector", "Documents, forwarded", "Lines in CloudWatch Logs", "Items in Rollbar"):
+            check(part in text and "(none" not in text, "%s: %s" % (part, text))
+        joined = text[text.index("The failed request in all four"):]
+        trace = re.search(r"by its trace id ([0-9a-f]{32}):", joined)[1]
+        for row in (r"collector +GET /api/broken  500", r"X-Ray +backend-flask .*/api/broken  1-%s-%s  by rule Cruddur" % (trace[:8], trace[8:]),
+                    r"CloudWatch Logs +.*ERROR in app: Exception on /api/broken", r"Rollbar +ZeroDivisionError: division by zero"):
+            check(re.search("^ +" + row, joined, re.M), "no %s in %s" % (row, joined))
         family = Host.tree(Tree(p.pid))
         check(len(family) > 4, "the services are there: %r" % family)
         os.killpg(p.pid, signal.SIGINT)                 # Ctrl-C

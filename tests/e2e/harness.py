@@ -111,7 +111,7 @@ def main():
             for f in mine[-2:]:
                 print("#   %s:%d %s" % (os.path.basename(f.filename), f.lineno, f.line), flush=True)
             for line in getattr(e, "host_output", []):
-                print("#   | " + line, flush=True)
+                print("#   | " + line[:400], flush=True)
             if isinstance(e, KeyboardInterrupt):
                 break
         else:

@@ -1,5 +1,6 @@
 """What the stub servers of the tests share: threads on a free port of loopback, TLS, silence about clients that were stopped."""
 import http.server
+import socket
 import threading
 
 
@@ -29,6 +30,7 @@ class StubServer:
     def listen(self, handler, address="127.0.0.1", port=0, tls=None):
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads, block_on_close, request_queue_size = True, False, 128
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
             def handle_error(self, request, client):
                 pass

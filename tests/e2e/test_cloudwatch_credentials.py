@@ -332,6 +332,45 @@ def instance_metadata():
         equal((out["seen"], out["region"][-1]), (IMDS[:2], "ca-central-1"), "the region alone")
 
 
+def needs_ipv6():
+    if not os.path.exists("/proc/net/if_inet6"):
+        raise Skip("IPv6")
+
+
+@test
+def instance_metadata_by_ipv6():
+    """As in a subnet without IPv4: only if it is asked for, and one's own address is stronger."""
+    needs_ipv6()
+    at = "fd00:ec2::254"
+    with Box(http_proxy="http://127.0.0.1:9", no_proxy="127.0.0.1") as box:
+        for mode in ("IPv6", "ipv6"):
+            out = inside(box, [at], {"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": mode})
+            equal((out["messages"], out["seen"], out["region"][-1]), (["x"], IMDS, "ca-central-1"), "%s (%s)" % (mode, out["err"][-300:]))
+        for mode in (None, "IPv4"):
+            out = inside(box, [at], {"AWS_REGION": "us-west-1", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": mode})
+            equal((out["messages"], out["seen"]), ([], []), "nobody asks by IPv6 with %s" % mode)
+        out = inside(box, ["fd00:ec2::1"], {"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "IPv4",
+                                            "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://[fd00:ec2::1]/"})
+        equal((out["messages"], out["seen"]), (["x"], IMDS), "its own address (%s)" % out["err"][-300:])
+
+
+@test
+def eks_by_ipv6():
+    """The pod identity agent of a cluster with IPv6. An address beside it is nobody's that a token may be sent to in clear text."""
+    needs_ipv6()
+    with Box(AWS_REGION="us-west-1", http_proxy="http://127.0.0.1:9", no_proxy="127.0.0.1") as box:
+        env = {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": box.write("token", "eyJ.eks"),
+               "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://[fd00:ec2::23]/v1/credentials"}
+        endpoint = {"token": "eyJ.eks", "modes": ["ecs"]}
+        out = inside(box, ["fd00:ec2::23"], env, endpoint=endpoint)
+        equal((out["messages"], out["seen"]), (["x"], ["GET /v1/credentials 200"]), "EKS (%s)" % out["err"][-300:])
+        check("eyJ.eks" not in out["err"], "the token is in the log")
+        out = inside(box, ["fd00:ec2::24"], dict(env, AWS_CONTAINER_CREDENTIALS_FULL_URI="http://[fd00:ec2::24]/v1/credentials"),
+                     endpoint=endpoint)
+        equal((out["messages"], out["seen"]), ([], []), "another address")
+        check("must be https" in out["err"], out["err"][-300:])
+
+
 @test
 def nobody_there():
     """No credentials anywhere, no network: one message, and no waiting beyond the second of metadata."""

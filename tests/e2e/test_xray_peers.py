@@ -27,7 +27,10 @@ class XrayCollector(Collector):
 
         def with_xray(name, text):
             if name == "collector.yaml":
-                text = text.replace("exporters:", """  awsxray: {endpoint: "%s", transport: udp, proxy_server: {endpoint: "127.0.0.1:0", region: us-east-1, local_mode: true}}
+                text = text.replace("exporters:", """  awsxray:
+    endpoint: "%s"
+    transport: udp
+    proxy_server: {endpoint: "127.0.0.1:0", region: us-east-1, local_mode: true}
 exporters:""" % self.udp, 1).replace("receivers: [otlp]", "receivers: [otlp, awsxray]")
             return write(name, text)
         box.write = with_xray

@@ -189,7 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	lay(changed, data, size);
 	HOLDS(fd >= 0 && write(fd, changed, BYTES) == BYTES);
 	close(fd);
-	arena_orphans(dir, NULL, 3, found, NULL);
+	arena_orphans(dir, NULL, 3, found, NULL, NULL);
 	unlink(path);
 	rmdir(dir);
 	return 0;

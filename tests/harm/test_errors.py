@@ -57,7 +57,8 @@ def restored():
     """fd 2 goes away and comes back: it is text again."""
     with Box() as box:
         r = box.run(["/bin/sh", "-c", "exec \"$0\" -c '" + "import os,sys\n"
-                     "s=os.dup(2); n=os.open(\"/dev/null\",os.O_WRONLY); os.dup2(n,2); os.write(2,b\"panic: x\\n\\ngoroutine 1 [running]:\\nmain.x()\\n\\t/x.go:1\\n\\n\")\n"
+                     "s=os.dup(2); n=os.open(\"/dev/null\",os.O_WRONLY); os.dup2(n,2); "
+                     "os.write(2,b\"panic: x\\n\\ngoroutine 1 [running]:\\nmain.x()\\n\\t/x.go:1\\n\\n\")\n"
                      "os.write(s,b\"a word\\n\"); os.dup2(s,2); os.write(2,b\"Exception in thread \\\"main\\\" a.B: seen\\n\\tat a.B.c(B.java:3)\\n\")" + "'",
                      "/usr/bin/python3.11" if os.path.exists("/usr/bin/python3.11") else PYTHON])
         equal(r.rc, 0, "exit status (%s)" % r.err)

@@ -2,7 +2,8 @@
 """strace of unmodified tools: their own system calls, in order, with and without us.
 
 Allowed more: what the loader does to map us, one block of our constructor's calls before main, and one getsockopt(SO_TYPE)
-for each fd number that is read or written (is it a socket?). Beside that nothing: these programs do no networking. Breaks on: an fd or a file that is opened for nothing, a thread, a call at exit or in a hook.
+for each fd number that is read or written (is it a socket?). Beside that nothing: these programs do no networking. Breaks
+on: an fd or a file that is opened for nothing, a thread, a call at exit or in a hook.
 """
 import difflib
 import os

@@ -285,6 +285,19 @@ static void report(pid_t pid)
 	say(line);
 }
 
+/* In pause(), or the core shows it in fork(). */
+static void until_asleep(int pid)
+{
+	char path[40], text[256] = "";
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	for (int i = 0; i < 2000 && !strstr(text, ") S"); i++, usleep(1000)) {
+		int fd = open(path, O_RDONLY);
+		ssize_t n = read(fd, text, sizeof text - 1);
+		text[n > 0 ? n : 0] = 0;
+		close(fd);
+	}
+}
+
 static int act(const char *name)
 {
 	struct sigaction sa = {0};
@@ -373,6 +386,7 @@ static int act(const char *name)
 	else if (IS("other_kill")) {
 		pid = getpid();
 		if (fork() == 0) {
+			until_asleep(pid);
 			kill(pid, SIGSEGV);
 			_exit(0);
 		}

@@ -64,7 +64,17 @@ __attribute__((unused)) static void sample_add(struct lines_sample *s, int fd, c
 	struct hold *h = calloc(1, sizeof *h);
 	*h = (struct hold){.refs = 1, .slot = ++slots, .len = (uint32_t)n};
 	s->held++;
-	struct lines_in in = {.arena = s, .pid = 7, .fd = fd, .text = {p, (uint32_t)n}, .merged = merged, .gap = gap, .meta.time_ns = s->now, .hold = h, .now = s->now};
+	struct lines_in in = {
+		.arena = s,
+		.pid = 7,
+		.fd = fd,
+		.text = {p, (uint32_t)n},
+		.merged = merged,
+		.gap = gap,
+		.meta.time_ns = s->now,
+		.hold = h,
+		.now = s->now,
+	};
 	lines_add(s->lines, &in);
 	sample_unref(s, h);
 }

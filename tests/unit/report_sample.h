@@ -19,9 +19,31 @@ static const char *const sample_process[] = {
 	NULL,
 };
 static struct report_frame sample_frames[] = {
-	{.ip = 0x5555000011f0, .function = "parse_order", .file = "/srv/app/order.c", .line = 41, .column = 5, .module = "/srv/app/bin/app", .offset = 0x11f0, .build_id = "abcd", .code = "*p = 1;", .pre = sample_pre, .post = sample_post, .in_app = true},
+	{
+		.ip = 0x5555000011f0,
+		.function = "parse_order",
+		.file = "/srv/app/order.c",
+		.line = 41,
+		.column = 5,
+		.module = "/srv/app/bin/app",
+		.offset = 0x11f0,
+		.build_id = "abcd",
+		.code = "*p = 1;",
+		.pre = sample_pre,
+		.post = sample_post,
+		.in_app = true,
+	},
 	{.ip = 0x7fff00001000, .module = "/usr/lib/libz.so.1", .offset = 0x1000, .build_id = "beef", .in_app = true},
-	{.ip = 0x555500002000, .function = "main", .file = "/srv/app/main.c", .line = 88, .module = "/srv/app/bin/app", .offset = 0x2000, .in_app = true, .repeated = 3},
+	{
+		.ip = 0x555500002000,
+		.function = "main",
+		.file = "/srv/app/main.c",
+		.line = 88,
+		.module = "/srv/app/bin/app",
+		.offset = 0x2000,
+		.in_app = true,
+		.repeated = 3,
+	},
 };
 static struct report_exception sample_exceptions[] = {
 	{.type = "SIGSEGV", .message = "Address not mapped to object at 0x0", .n = 3, .frames = sample_frames},

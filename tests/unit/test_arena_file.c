@@ -65,7 +65,7 @@ TEST(low_fds_stay_free)
 	close(0);
 	close(2);
 	OK(arena_attach(&me, &box) && box);
-	EQ_INT(arena_orphans(dir, NULL, 4, NULL, NULL), 0);
+	EQ_INT(arena_orphans(dir, NULL, 4, NULL, NULL, NULL), 0);
 	OK(fcntl(0, F_GETFD) < 0 && fcntl(2, F_GETFD) < 0);
 	clean();
 }

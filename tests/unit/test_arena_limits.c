@@ -178,7 +178,7 @@ TEST(no_dev_shm)
 	me.dir = "";
 	struct arena *a = arena_attach(&me, &box);
 	OK(a && !box && sample_commit(a, 1, 0));
-	EQ_INT(arena_orphans("", a, 3, NULL, NULL), 0);
+	EQ_INT(arena_orphans("", a, 3, NULL, NULL, NULL), 0);
 	umount2("/dev/shm", MNT_DETACH);
 	unmount();
 }

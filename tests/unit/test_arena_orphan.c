@@ -1,5 +1,6 @@
 /* What dead trees left is found, by one, and nothing else is touched. */
 #include "arena_box.h"
+#include "base/clock.h"
 
 /* A tree of two that is killed with `n` records complete, one in flight. */
 static void leave_orphan(uint64_t n, uint64_t first)
@@ -59,9 +60,9 @@ TEST(orphans_are_found)
 	leave_orphan(100, 0);
 	leave_orphan(0, 0);
 	EQ_INT(count_files(".arena"), 2);
-	EQ_INT(arena_orphans(dir, NULL, 1, found, &f), 1);
-	EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 1);
-	EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 0);
+	EQ_INT(arena_orphans(dir, NULL, 1, found, &f, NULL), 1);
+	EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 1);
+	EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 0);
 	EQ_INT(f.records, 102);
 	EQ_INT(f.killed, 2);
 	EQ_INT(count_files(""), 0);
@@ -76,8 +77,8 @@ TEST(the_living_are_left_alone)
 	struct arena_ident me = self(7);
 	struct arena *mine = arena_attach(&me, &box);
 	OK(mine && box);
-	EQ_INT(arena_orphans(dir, mine, 9, found, &f), 0);
-	EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 0);
+	EQ_INT(arena_orphans(dir, mine, 9, found, &f, NULL), 0);
+	EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 0);
 	/* The root is dead, a child that joined lives, first in the table only by its attachment. */
 	int pipes[2];
 	OK(pipe(pipes) == 0);
@@ -99,10 +100,57 @@ TEST(the_living_are_left_alone)
 	}
 	reap(pid);
 	EQ_INT(count_files(".arena"), 2);
-	EQ_INT(arena_orphans(dir, mine, 9, found, &f), 0);
+	EQ_INT(arena_orphans(dir, mine, 9, found, &f, NULL), 0);
 	for (int i = 0; i < 300 && f.arenas == 0; i++, usleep(10000))
-		arena_orphans(dir, mine, 9, found, &f);
+		arena_orphans(dir, NULL, 9, found, &f, NULL);
 	EQ_INT(f.arenas, 1);
+	clean();
+}
+
+/* Keys and destinations are not theirs: they wait for a start with their own settings, not too many and not for ever. */
+TEST(those_of_other_settings)
+{
+	struct found f = {0};
+	uint32_t foreign;
+	bool box;
+	fresh();
+	struct arena_ident i9 = self(9), i7 = self(7);
+	struct arena *other = arena_attach(&i9, &box), *same = NULL;
+	leave_orphan(10, 0);
+	for (int i = 0; i < 2; i++) {
+		EQ_INT(arena_orphans(dir, other, 9, found, &f, &foreign), 0);
+		EQ_INT(foreign, 1);
+		EQ_INT(count_files(".arena"), 2);
+	}
+	same = arena_attach(&i7, &box);
+	OK(other && same);
+	EQ_INT(arena_orphans(dir, same, 9, found, &f, &foreign), 1);
+	EQ_INT(foreign, 0);
+	EQ_INT(f.records, 11);
+	arena_unlink(same, dir);
+	for (int i = 0; i < FOREIGN_MOST + 3; i++)
+		leave_orphan(5, 0);
+	EQ_INT(arena_orphans(dir, other, 9, found, &f, &foreign), 0);
+	EQ_INT(foreign, FOREIGN_MOST);
+	EQ_INT(count_files(""), 1 + FOREIGN_MOST);
+	EQ_INT(atomic_load(&other->count[COUNT_DROP_EXPIRED]), 3 * 6);
+	arena_unlink(other, dir);
+	clean();
+
+	fresh();
+	leave_orphan(5, 0);
+	other = arena_attach(&i9, &box);
+	EQ_INT(arena_orphans(dir, other, 9, found, &f, &foreign), 0);
+	arena_unlink(other, dir);
+	uint32_t then = (uint32_t)(mono_ns() / 1000000000) - FOREIGN_DAYS * 24 * 3600 - 60;
+	int fd = open(only_file(), O_RDWR);
+	OK(pwrite(fd, &then, 4, offsetof(struct arena, foreign_s)) == 4);
+	close(fd);
+	other = arena_attach(&i9, &box);
+	EQ_INT(arena_orphans(dir, other, 9, found, &f, &foreign), 0);
+	EQ_INT(foreign, 0);
+	EQ_INT(count_files(""), 1);
+	EQ_INT(f.records, 11);
 	clean();
 }
 
@@ -121,7 +169,7 @@ TEST(orphan_to_exactly_one)
 				struct found f = {0};
 				while (!share[0])
 					sched_yield();
-				share[1] += arena_orphans(dir, NULL, 9, found, &f);
+				share[1] += arena_orphans(dir, NULL, 9, found, &f, NULL);
 				for (int i = 0; i < 400; i++)
 					share[10 + i] += f.seen[i];
 				_exit(0);
@@ -146,15 +194,15 @@ TEST(orphan_of_an_orphan)
 		pid_t pid = fork();
 		if (pid == 0) {
 			struct found f = {.keep = true};
-			EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 1);
-			EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 0);
+			EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 1);
+			EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 0);
 			_exit(0);
 		}
 		reap(pid);
 		EQ_INT(count_files(".orphan"), 1);
 	}
 	struct found f = {0};
-	EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 1);
+	EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 1);
 	EQ_INT(f.records, 11);
 	EQ_INT(count_files(""), 0);
 	clean();
@@ -174,11 +222,11 @@ TEST(rubbish_is_left_alone)
 		OK(fd >= 0 && write(fd, path, 100) == 100);
 		close(fd);
 	}
-	EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 0);
+	EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 0);
 	char temp[200];
 	snprintf(temp, sizeof temp, "%s/4194304-5-7.tmp", dir); /* of a process that died while it made one */
 	close(open(temp, O_CREAT | O_RDWR, 0600));
-	EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 0);
+	EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 0);
 	OK(access(temp, F_OK) != 0);
 	clean();
 }
@@ -199,8 +247,8 @@ static int in_namespace(bool own_proc)
 			struct found f = {0};
 			struct arena *a = arena_attach(&me, &box);
 			OK(a && sample_commit(a, 1, 0));
-			EQ_INT(box, own_proc);                          /* with the outer /proc, pids say nothing */
-			EQ_INT(arena_orphans(dir, a, 9, found, &f), 0); /* the outer one's is no orphan to us */
+			EQ_INT(box, own_proc);                                /* with the outer /proc, pids say nothing */
+			EQ_INT(arena_orphans(dir, a, 9, found, &f, NULL), 0); /* the outer one's is no orphan to us */
 			_exit(0);
 		}
 		int st;
@@ -226,7 +274,7 @@ TEST(other_pid_namespace)
 		if (st == 0)
 			EQ_INT(count_files(".arena"), 1 + own_proc);
 	}
-	EQ_INT(arena_orphans(dir, NULL, 9, found, &f), 1);
+	EQ_INT(arena_orphans(dir, NULL, 9, found, &f, NULL), 1);
 	EQ_INT(f.records, 6);
 	clean();
 }

@@ -10,15 +10,34 @@ TEST(suite)
 	static const struct {
 		const char *name, *method, *path, *query, *headers[4], *body, *signature;
 	} rows[] = {
-		{"get-vanilla", "GET", "/", "", {NULL}, "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
-		{"get-vanilla-query-order-key-case", "GET", "/", "Param2=value2&Param1=value1", {NULL}, "", "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500"},
-		{"get-header-value-trim", "GET", "/", "", {"My-Header1: value1", "My-Header2: \"a   b   c\""}, "", "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736"},
-		{"post-vanilla", "POST", "/", "", {NULL}, "", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
-		{"post-x-www-form-urlencoded", "POST", "/", "", {"Content-Type: application/x-www-form-urlencoded"}, "Param1=value1", "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"},
+		/* clang-format off */
+		{"get-vanilla", "GET", "/", "", {NULL}, "",
+		 "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
+		{"get-vanilla-query-order-key-case", "GET", "/", "Param2=value2&Param1=value1", {NULL}, "",
+		 "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500"},
+		{"get-header-value-trim", "GET", "/", "", {"My-Header1: value1", "My-Header2: \"a   b   c\""}, "",
+		 "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736"},
+		{"post-vanilla", "POST", "/", "", {NULL}, "",
+		 "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
+		{"post-x-www-form-urlencoded", "POST", "/", "", {"Content-Type: application/x-www-form-urlencoded"}, "Param1=value1",
+		 "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"},
+		/* clang-format on */
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct sigv4_lines l;
-		struct sigv4 r = {.method = rows[i].method, .host = "example.amazonaws.com", .path = rows[i].path, .query = rows[i].query, .headers = rows[i].headers, .body = rows[i].body, .body_n = strlen(rows[i].body), .region = "us-east-1", .service = "service", .keys = example, .time_s = 1440938160};
+		struct sigv4 r = {
+			.method = rows[i].method,
+			.host = "example.amazonaws.com",
+			.path = rows[i].path,
+			.query = rows[i].query,
+			.headers = rows[i].headers,
+			.body = rows[i].body,
+			.body_n = strlen(rows[i].body),
+			.region = "us-east-1",
+			.service = "service",
+			.keys = example,
+			.time_s = 1440938160,
+		};
 		unit_case("%s", rows[i].name);
 		OK(sigv4_sign(&r, &l));
 		EQ_STR(l.signature, rows[i].signature);
@@ -36,7 +55,18 @@ TEST(put_log_events)
 		"X-Amz-Content-Sha256: 015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862",
 		"Content-Type: application/x-amz-json-1.1", "X-Amz-Target: Logs_20140328.PutLogEvents", NULL};
 	struct sigv4_lines l;
-	struct sigv4 r = {.method = "POST", .host = "logs.ca-central-1.amazonaws.com", .path = "/", .headers = plain, .body = "{\"a\":1}", .body_n = 7, .region = "ca-central-1", .service = "logs", .keys = example, .time_s = 1767323045};
+	struct sigv4 r = {
+		.method = "POST",
+		.host = "logs.ca-central-1.amazonaws.com",
+		.path = "/",
+		.headers = plain,
+		.body = "{\"a\":1}",
+		.body_n = 7,
+		.region = "ca-central-1",
+		.service = "logs",
+		.keys = example,
+		.time_s = 1767323045,
+	};
 	r.keys.token = "TOK==";
 	OK(sigv4_sign(&r, &l));
 	EQ_STR(l.canonical, "dba94f3237187924289f7d958229b4a9f68b010f092e7d9c7db7cfe8b68df4f4");
@@ -60,7 +90,15 @@ TEST(too_many_headers)
 	struct sigv4_lines l;
 	for (int i = 0; i < SIGV4_HEADERS; i++)
 		many[i] = "A: b";
-	struct sigv4 r = {.method = "GET", .host = "h", .path = "/", .headers = many, .region = "r", .service = "s", .keys = example};
+	struct sigv4 r = {
+		.method = "GET",
+		.host = "h",
+		.path = "/",
+		.headers = many,
+		.region = "r",
+		.service = "s",
+		.keys = example,
+	};
 	OK(!sigv4_sign(&r, &l));
 }
 
@@ -108,7 +146,19 @@ TEST(cases_of_another_signer)
 			v[i] = field(&at);
 		for (char *save, *h = strtok_r(v[HEADERS], "\n", &save); h; h = strtok_r(NULL, "\n", &save))
 			headers[k++] = h;
-		struct sigv4 r = {.method = v[METHOD], .host = v[HOST], .path = v[PATH], .query = v[QUERY], .headers = (const char *const *)headers, .body = v[BODY], .body_n = strlen(v[BODY]), .region = v[REGION], .service = v[SERVICE], .keys = {v[ID], v[SECRET], v[TOKEN]}, .time_s = strtoull(v[TIME], NULL, 10)};
+		struct sigv4 r = {
+			.method = v[METHOD],
+			.host = v[HOST],
+			.path = v[PATH],
+			.query = v[QUERY],
+			.headers = (const char *const *)headers,
+			.body = v[BODY],
+			.body_n = strlen(v[BODY]),
+			.region = v[REGION],
+			.service = v[SERVICE],
+			.keys = {v[ID], v[SECRET], v[TOKEN]},
+			.time_s = strtoull(v[TIME], NULL, 10),
+		};
 		struct sigv4_lines l;
 		unit_case("line %u: %s %s?%s", ++n, v[METHOD], v[PATH], v[QUERY]);
 		OK(sigv4_sign(&r, &l));

@@ -38,7 +38,15 @@ static void end(void)
 static struct arena *attach(void)
 {
 	bool black_box = false;
-	struct arena_ident who = {.pid = getpid(), .start = proc_start_time(getpid()), .root_pid = getpid(), .root_start = proc_start_time(getpid()), .hash = 7, .max_bytes = 1 << 20, .dir = dir};
+	struct arena_ident who = {
+		.pid = getpid(),
+		.start = proc_start_time(getpid()),
+		.root_pid = getpid(),
+		.root_start = proc_start_time(getpid()),
+		.hash = fake.host.arena->hash,
+		.max_bytes = 1 << 20,
+		.dir = dir,
+	};
 	struct arena *a = arena_attach(&who, &black_box);
 	OK(a && black_box);
 	return a;

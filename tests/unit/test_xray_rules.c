@@ -192,11 +192,20 @@ TEST(local_files)
 
 TEST(central_rules)
 {
-#define RULE(name, prio, more) "{\"CreatedAt\":0,\"SamplingRule\":{\"RuleName\":\"" name "\",\"ResourceARN\":\"*\",\"Priority\":" prio ",\"FixedRate\":0.5,\"ReservoirSize\":1,\"ServiceName\":\"*\",\"ServiceType\":\"*\",\"Host\":\"*\",\"HTTPMethod\":\"*\",\"URLPath\":\"*\"," more "}}"
-	static const char json[] = "{\"NextToken\":null,\"SamplingRuleRecords\":[" RULE("Default", "10000",
-	                                                                                "\"Version\":1,\"Attributes\":{}") "," RULE("b", "5", "\"Version\":1") "," RULE("a", "5",
-	                                                                                                                                                                "\"Version\":1") "," RULE("v2", "1", "\"Version\":2") "," RULE("attr", "1",
-	                                                                                                                                                                                                                               "\"Version\":1,\"Attributes\":{\"a\":\"b\"}") ",{}]}";
+#define RULE(name, prio, more)                                                                                                \
+	"{\"CreatedAt\":0,\"SamplingRule\":{\"RuleName\":\"" name "\",\"ResourceARN\":\"*\",\"Priority\":" prio                   \
+	",\"FixedRate\":0.5,\"ReservoirSize\":1,\"ServiceName\":\"*\",\"ServiceType\":\"*\",\"Host\":\"*\",\"HTTPMethod\":\"*\"," \
+	"\"URLPath\":\"*\"," more "}}"
+	static const char json[] =
+		"{\"NextToken\":null,\"SamplingRuleRecords\":["
+		/* clang-format off */
+		RULE("Default", "10000", "\"Version\":1,\"Attributes\":{}") ","
+		RULE("b", "5", "\"Version\":1") ","
+		RULE("a", "5", "\"Version\":1") ","
+		RULE("v2", "1", "\"Version\":2") ","
+		RULE("attr", "1", "\"Version\":1,\"Attributes\":{\"a\":\"b\"}")
+		/* clang-format on */
+		",{}]}";
 	static struct xray_rule_set s;
 	const char *why;
 	char *next;
