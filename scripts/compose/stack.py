@@ -40,10 +40,10 @@ from rollbar_stub import Rollbar                         # noqa: E402
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 VENV = os.path.join(ROOT, "build", "reference-venv")     # scripts/setup reference
-# What docker-compose.yml does not say since the SDKs were told it in the program: X-Ray's rules decide, the log group
-# (JSON, so that lines of text have their trace too), and that the exception of a request is an item. Without Flask's
-# debugger, which writes the traceback only after the answer: it would be no request's.
-FOUR = {"OTEL_TRACES_SAMPLER": "xray", "REMORA_CLOUDWATCH_LOG_GROUP": "cruddur", "REMORA_CLOUDWATCH_FORMAT": "json",
+# What docker-compose.yml does not say since the SDKs were told it in the program: the log group (JSON, so that lines of
+# text have their trace too), and that the exception of a request is an item. Without Flask's debugger, which writes the
+# traceback only after the answer: it would be no request's.
+FOUR = {"REMORA_CLOUDWATCH_LOG_GROUP": "cruddur", "REMORA_CLOUDWATCH_FORMAT": "json",
         "REMORA_ROLLBAR_5XX": "1", "FLASK_DEBUG": "0"}
 
 
@@ -323,8 +323,6 @@ class Stack:
                     "REMORA_RUNTIME_DIR": self.runtime, "REMORA_STATE_DIR": os.path.join(self.dir, "state"),
                     "OTEL_BSP_SCHEDULE_DELAY": "200", "FLASK_RUN_PORT": "0"})
         env.update(self.extra)
-        if "xray-daemon" not in [n for n, _ in self.processes] and env.get("OTEL_TRACES_SAMPLER") == "xray":
-            del env["OTEL_TRACES_SAMPLER"]      # nobody to ask for rules
         return {k: v for k, v in env.items() if v is not None}
 
     def _backend(self):

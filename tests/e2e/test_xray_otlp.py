@@ -22,7 +22,8 @@ class Box(Sandbox):
     def env(self, traced=True, **more):
         aws = {"REMORA_XRAY_PROTOCOL": "otlp", "AWS_ENDPOINT_URL_XRAY": self.xray.url, "AWS_REGION": "ca-central-1",
                "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true",
-               "OTEL_EXPORTER_OTLP_ENDPOINT": None} if traced else {}
+               "OTEL_EXPORTER_OTLP_ENDPOINT": None,
+               "OTEL_TRACES_SAMPLER": "parentbased_always_on"} if traced else {}     # every request, without X-Ray's rules
         return super().env(traced, **{**aws, **self._env, **more})
 
 
@@ -332,6 +333,22 @@ def sampling_rules_from_xray_itself():
         fetched = [why for path, why, _ in box.xray.sampling if path == "/GetSamplingRules"]
         equal(fetched[-1], None, "the last fetch")
         check("ExpiredTokenException" in fetched + box.xray.types, "the first keys were refused: %r %r" % (fetched, box.xray.types))
+
+
+@test
+def rules_decide_for_xray_alone():
+    """Without a sampler of the user's choice: all goes to the other receiver, to X-Ray what its rules want."""
+    rules = [rule("Default", 10000, FixedRate=0.0), rule("calls", 20, URLPath="/call*", FixedRate=1.0)]
+    with Box(XrayOtlp(rules=rules), OTEL_TRACES_SAMPLER=None, REMORA_LOG="debug") as box:
+        _, app = flask(box, OTEL_EXPORTER_OTLP_ENDPOINT=box.recv.url)
+        get(app, "/slow")
+        app.wait_line(r"xray: (\d+) central sampling rules, (\d+) not for us")
+        get(app, "/home", n=20)
+        get(app, "/call", n=3)
+        box.xray.wait(3, lambda s: s["url.path"] == "/call")
+        box.recv.wait(23, lambda s: s["url.path"] in ("/home", "/call") and s.kind == SERVER)
+        app.stop()
+        equal([s for s in box.xray.spans() if s["url.path"] == "/home"], [], "spans that the rules leave out")
 
 
 if __name__ == "__main__":
