@@ -103,8 +103,8 @@ def same_calls(box, argv):
                     more_.setdefault(c[0], []).append("%s = %s" % (c[2][:60], c[1]))
                 for c in mine[i:j] if op in ("delete", "replace") else ():
                     less.setdefault(c[0], []).append(c[2][:60])
-            raise AssertionError("calls after main began: more %r, less %r" % (
-                {n: (len(v), v[-1]) for n, v in more_.items()}, {n: (len(v), v[-1]) for n, v in less.items()}))
+            raise AssertionError("calls of main changed: less %r, more %r" % (
+                {n: (len(v), v[-1]) for n, v in less.items()}, {n: (len(v), v[-1]) for n, v in more_.items()}))
         block = theirs[head:len(theirs) - tail]
         check(len(block) <= IN_CONSTRUCTOR, "%d calls in the constructor: %r" % (len(block), [c[0] for c in block]))
         # main's first step of these programs is the locale or their input: our block is before that
