@@ -38,7 +38,8 @@ struct conn {
 	/* What follows is zeroed when a connection is made. */
 	_Atomic uint32_t poison; /* somebody could not wait: opaque at the next unlock */
 	uint32_t fork_gen;
-	_Atomic uint8_t role;    /* enum role; written under the lock, like the next */
+	_Atomic uint8_t role;    /* enum role; written under the lock, like the next two */
+	_Atomic bool tell;       /* server: a request asks what X-Ray's rules said, or bytes of the answer are due (inject.c) */
 	_Atomic bool connecting; /* connect is under way, nothing known of it yet */
 	bool peer_closed;        /* end of file was read */
 	bool used;               /* bytes have passed */

@@ -1,6 +1,6 @@
 #include "conn/inject.h"
+#include "conn/inject_text.h"
 #include "base/clock.h"
-#include "base/racy.h"
 #include "base/probe.h"
 #include "config.h"
 #include "conn/http.h"
@@ -8,74 +8,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-
-/* ---- the text ---- */
-
-struct text {
-	char *p;
-	uint32_t n, cap;
-	bool full;
-	const char *eol; /* as the program ends its lines */
-};
-
-static void add(struct text *t, const char *p, size_t n)
-{
-	if (t->full || n > t->cap - t->n) {
-		t->full = true;
-		return;
-	}
-	racy_copy(t->p + t->n, p, n); /* baggage is borrowed */
-	t->n += (uint32_t)n;
-}
-#define ADD(t, lit) add(t, lit, sizeof(lit) - 1)
-
-static void line(struct text *t, const char *name, const char *value, size_t n)
-{
-	uint32_t begin = t->n;
-	add(t, name, strlen(name));
-	ADD(t, ": ");
-	add(t, value, n);
-	add(t, t->eol, strlen(t->eol));
-	if (t->full) { /* whole lines or none */
-		t->n = begin;
-		t->full = false;
-	}
-}
-
-static void write_headers(struct text *t, const struct span_ctx *c, const struct http1_head *h)
-{
-	struct trace_ctx x = {.flags = c->flags & TRACE_FLAGS_WIRE, .valid = true, .sampled_known = true};
-	char v[80 + CARRY_AMZN];
-	memcpy(x.trace_id, c->trace_id, 16);
-	memcpy(x.span_id, c->span_id, 8);
-	if ((config.propagators & PROP_TRACECONTEXT) && !h->n_traceparent) {
-		traceparent_format(&x, v);
-		line(t, "traceparent", v, TRACEPARENT_LEN);
-		if (c->tracestate.n && !h->n_tracestate)
-			line(t, "tracestate", c->tracestate.p, c->tracestate.n);
-	}
-	if ((config.propagators & PROP_BAGGAGE) && c->baggage.n && !h->n_baggage) {
-		uint32_t before = t->n;
-		line(t, "baggage", c->baggage.p, c->baggage.n);
-		if (c->parent.t && !span_ref_valid(c->parent)) /* it ended while we copied */
-			t->n = before;
-	}
-	if ((config.propagators & PROP_B3) && !h->b3.n)
-		line(t, "b3", v, b3_single_format(&x, v, sizeof v));
-	if ((config.propagators & PROP_B3MULTI) && !h->b3_trace_id.n) {
-		hex_encode(x.trace_id, 16, v);
-		line(t, "X-B3-TraceId", v, 32);
-		hex_encode(x.span_id, 8, v);
-		line(t, "X-B3-SpanId", v, 16);
-		line(t, "X-B3-Sampled", x.flags & TRACE_FLAG_SAMPLED ? "1" : "0", 1);
-	}
-	if ((config.propagators & PROP_XRAY) && !h->amzn_trace_id.n) {
-		if (config.xray_own)
-			x.flags = c->flags & TRACE_FLAG_XRAY ? TRACE_FLAG_SAMPLED : 0;
-		size_t n = amzn_trace_format(&x, v, sizeof v);
-		line(t, "X-Amzn-Trace-Id", v, n + span_amzn_others(c->parent, v + n));
-	}
-}
 
 /* ---- pieces ---- */
 
@@ -159,68 +91,128 @@ static bool overlay(struct tx *t, int32_t at)
 	return pieces(t, 0, pos) && ours(t, t->text + skip, len) && pieces(t, pos + len, n);
 }
 
-static bool begin_head(struct tx *t, struct conn *c, int fd, const struct msghdr *original)
-{
+/* A head at the beginning of the program's pieces, parsed. */
+struct whole {
+	const char *p;
 	struct http1_head h;
+	char *gathered;
+	uint32_t cap;
+};
+
+/* False: none, or not all of it. To be ended with whole_end in any case. */
+static bool whole_begin(struct whole *w, const struct tx *t, bool response)
+{
+	ssize_t (*parse)(const char *, size_t, size_t, struct http1_head *) = response ? http1_parse_response : http1_parse_request;
 	size_t n = total(t->host, t->host_count);
-	char *gathered = NULL;
-	uint32_t cap = 0;
 	int first = 0;
+	w->gathered = NULL;
+	w->cap = 0;
 	while (first < t->host_count && !t->host[first].iov_len)
 		first++;
 	if (first == t->host_count)
 		return false;
-	const char *p = t->host[first].iov_base;
+	w->p = t->host[first].iov_base;
 	size_t len = t->host[first].iov_len < HTTP1_HEAD_MAX ? t->host[first].iov_len : HTTP1_HEAD_MAX;
-	if (!readable(p, len) || *p < 'A' || *p > 'Z')
+	if (!readable(w->p, len) || *w->p < 'A' || *w->p > 'Z')
 		return false;
-	ssize_t k = http1_parse_request(p, len, 0, &h);
+	ssize_t k = parse(w->p, len, 0, &w->h);
 	if (k == PROTO_PARTIAL && len < n) {
-		if (!(gathered = head_buffer(n < HTTP1_HEAD_MAX ? (uint32_t)n : HTTP1_HEAD_MAX, &cap)))
+		if (!(w->gathered = head_buffer(n < HTTP1_HEAD_MAX ? (uint32_t)n : HTTP1_HEAD_MAX, &w->cap)))
 			return false;
 		size_t at = 0;
-		for (int i = first; i < t->host_count && at < cap; i++) {
-			size_t take = t->host[i].iov_len < cap - at ? t->host[i].iov_len : cap - at;
+		for (int i = first; i < t->host_count && at < w->cap; i++) {
+			size_t take = t->host[i].iov_len < w->cap - at ? t->host[i].iov_len : w->cap - at;
 			if (!readable(t->host[i].iov_base, take))
 				break;
-			memcpy(gathered + at, t->host[i].iov_base, take);
+			memcpy(w->gathered + at, t->host[i].iov_base, take);
 			at += take;
 		}
-		p = gathered;
-		k = http1_parse_request(p, at, 0, &h);
+		w->p = w->gathered;
+		k = parse(w->p, at, 0, &w->h);
 	}
+	return k > 0;
+}
+
+static void whole_end(struct whole *w)
+{
+	head_buffer_free(w->gathered, w->cap);
+}
+
+/* t->text_n bytes of ours behind the head's first line. */
+static bool insert(struct tx *t, const struct whole *w)
+{
+	t->at = w->h.line_end;
+	t->how = TX_INSERT;
+	return t->text_n && pieces(t, 0, t->at) && ours(t, t->text, t->text_n) && pieces(t, t->at, total(t->host, t->host_count));
+}
+
+static bool begin_head(struct tx *t, struct conn *c, int fd, const struct msghdr *original)
+{
+	struct whole w;
+	const struct http1_head *h = &w.h;
 	bool edit = false;
-	if (k <= 0 || conn_cookie(fd) != c->cookie || !c->cookie)
+	if (!whole_begin(&w, t, false) || conn_cookie(fd) != c->cookie || !c->cookie)
 		goto out;
 
 	struct trace_ctx own;
-	bool has_own = trace_extract(&h, config.propagators & ~(unsigned)PROP_BAGGAGE, &own);
+	bool has_own = trace_extract(h, config.propagators & ~(unsigned)PROP_BAGGAGE, &own);
 	span_ctx_client(&t->ctx, !c->used, c->at_connect, has_own ? &own : NULL);
 	t->has_ctx = true;
 	message(t, original);
-	if (h.n_traceparent && (config.propagators & PROP_TRACECONTEXT)) {
+	if (h->n_traceparent && (config.propagators & PROP_TRACECONTEXT)) {
 		/* The program's own: it keeps its trace, only the span id becomes ours. Two, or signed: as it is. */
-		if (has_own && h.n_traceparent == 1 && !h.signed_trace) {
+		if (has_own && h->n_traceparent == 1 && !h->signed_trace) {
 			hex_encode(t->ctx.span_id, 8, t->id);
 			t->text = t->id;
 			t->text_n = 16;
 			t->how = TX_REPLACE;
-			edit = overlay(t, (int32_t)(h.traceparent.p + 36 - p));
+			edit = overlay(t, (int32_t)(h->traceparent.p + 36 - w.p));
 		}
 	} else if (!(t->text = head_buffer(t->ctx.tracestate.n + t->ctx.baggage.n + 1024, &t->text_cap))) {
 		t->has_ctx = false;
 	} else {
-		struct text x = {.p = t->text, .cap = t->text_cap, .eol = p[h.line_end - 2] == '\r' ? "\r\n" : "\n"};
-		write_headers(&x, &t->ctx, &h);
+		struct inject_text x = {.p = t->text, .cap = t->text_cap, .eol = inject_eol(w.p, h)};
+		inject_headers(&x, &t->ctx, h);
 		t->text_n = x.n;
-		t->at = h.line_end;
-		t->how = TX_INSERT;
-		edit = x.n && pieces(t, 0, t->at) && ours(t, t->text, x.n) && pieces(t, t->at, n);
+		edit = insert(t, &w);
 		if (x.n && !edit)
 			t->has_ctx = false; /* too many pieces: it goes out without */
 	}
 out:
-	head_buffer_free(gathered, cap);
+	whole_end(&w);
+	if (!edit) {
+		t->how = TX_PLAIN;
+		free_text(t);
+	}
+	return edit;
+}
+
+#define OUTQ 0x5411 /* SIOCOUTQ */
+
+/* Is the socket's buffer so empty that a head is taken whole? What follows it may be a sendfile, which waits for nobody. */
+static bool roomy(int fd)
+{
+	int queued = 1, size = 0;
+	unsigned n = sizeof size;
+	return sys3(SYS_ioctl, fd, OUTQ, (long)&queued) == 0 && queued == 0 &&
+	       sys6(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDBUF, (long)&size, (long)&n, 0) == 0 && size >= 16384;
+}
+
+/* The response to a request that asked "Sampled=?" */
+static bool begin_answer(struct tx *t, struct conn *c, int fd, const struct msghdr *original)
+{
+	struct whole w;
+	const struct txn *asked = c->first;
+	bool edit = false;
+	if (whole_begin(&w, t, true) && w.h.status >= 200 && w.h.len <= 4096 && !inject_has_amzn(w.p, &w.h) && c->cookie &&
+	    conn_cookie(fd) == c->cookie && roomy(fd) && (t->text = head_buffer(128, &t->text_cap))) {
+		struct inject_text x = {.p = t->text, .cap = t->text_cap, .eol = inject_eol(w.p, &w.h)};
+		inject_answer(&x, asked);
+		t->text_n = x.n;
+		message(t, original);
+		edit = insert(t, &w);
+	}
+	whole_end(&w);
 	if (!edit) {
 		t->how = TX_PLAIN;
 		free_text(t);
@@ -269,6 +261,9 @@ bool inject_begin(struct tx *t, int fd, const struct iovec *v, int count, const 
 	} else if (config.propagators && c->role != ROLE_SERVER && !c->opaque && !c->req.head && !c->req.in_body &&
 	           !c->req.dead && !(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN))) {
 		edit = begin_head(t, c, fd, original);
+	} else if (c->tell && !c->opaque && c->first && c->first->tell && !c->first->response_begun && !c->resp.head &&
+	           !c->resp.in_body && !(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN))) {
+		edit = begin_answer(t, c, fd, original);
 	}
 	if (!edit && t->how != TX_REPLACE)
 		t->how = TX_PLAIN;
@@ -345,6 +340,15 @@ static ssize_t account(struct tx *t, struct conn *c, int fd, ssize_t r, int *err
 	return r;
 }
 
+/* Is there still something to be told on this connection? */
+static bool tells(const struct conn *c)
+{
+	for (const struct txn *t = c->first; t; t = t->next)
+		if (t->tell && !t->response_begun)
+			return true;
+	return c->rest_n != 0;
+}
+
 static void feed(struct tx *t, struct conn *c, int fd, ssize_t n)
 {
 	if (t->has_ctx && !c->ready)
@@ -402,6 +406,8 @@ ssize_t inject_end(struct tx *t, int fd, ssize_t r, int *err, int flags)
 			feed(t, c, fd, r);
 		else if (r < 0)
 			tx_failed(c, *err);
+		if (c->tell)
+			c->tell = tells(c);
 		conn_unlock(c, fd);
 	}
 	free_text(t);

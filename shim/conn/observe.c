@@ -239,7 +239,7 @@ bool tx_is_client(int fd)
 	struct conn *c = fd_conn(word);
 	if (!c && word == FD_UNKNOWN && (c = conn_lock(fd)))
 		conn_unlock(c, fd);
-	return c && c->role != ROLE_SERVER;
+	return c && (c->role != ROLE_SERVER || c->tell);
 }
 
 /* ---- comings and goings ---- */

@@ -164,7 +164,9 @@ static __attribute__((noinline)) bool client_or_unknown(int fd)
 static inline bool client(uintptr_t word, int fd)
 {
 	const struct conn *c = fd_conn(word);
-	if (c && __builtin_expect(atomic_load_explicit(&c->role, memory_order_relaxed) == ROLE_SERVER, 1))
+	if (c && __builtin_expect(atomic_load_explicit(&c->role, memory_order_relaxed) == ROLE_SERVER &&
+	                              !atomic_load_explicit(&c->tell, memory_order_relaxed),
+	                          1))
 		return false;
 	return client_or_unknown(fd);
 }

@@ -247,6 +247,28 @@ size_t amzn_trace_format(const struct trace_ctx *c, char *out, size_t cap)
 	return 74;
 }
 
+bool amzn_trace_asks(struct slice s)
+{
+	struct trace_ctx c;
+	struct slice part;
+	bool asks = false;
+	amzn_trace_parse(s, &c);
+	while (c.xray && next_piece(&s, ';', &part))
+		asks |= part.n == 9 && BEGINS(part, "Sampled=?");
+	return asks;
+}
+
+size_t amzn_answer_format(const struct trace_ctx *c, char *out, size_t cap)
+{
+	char whole[74];
+	if (cap < 50)
+		return 0;
+	amzn_trace_format(c, whole, sizeof whole);
+	memcpy(out, whole, 40);
+	memcpy(out + 40, whole + 64, 10);
+	return 50;
+}
+
 static bool is_other(struct slice part)
 {
 	static const char *const known[] = {"Root", "Parent", "Sampled", "Self"};

@@ -52,6 +52,9 @@ bool amzn_trace_parse(struct slice s, struct trace_ctx *out);
 /* The decision is written from flags, whether sampled_known or not. Room: 51 and 74 bytes, no NUL. */
 size_t b3_single_format(const struct trace_ctx *c, char *out, size_t cap); /* bytes written, 0 if cap is too small */
 size_t amzn_trace_format(const struct trace_ctx *c, char *out, size_t cap);
+/* "Root=...;Sampled=?": the caller wants to be told in the answer what was decided. */
+bool amzn_trace_asks(struct slice s);
+size_t amzn_answer_format(const struct trace_ctx *c, char *out, size_t cap); /* "Root=...;Sampled=1", 50 bytes */
 /*
  * What X-Ray's header holds beside Root, Parent, Sampled and Self, to be passed on as it is: ";Lineage=1:a87bd80c:0". Parts
  * that are not key=value of visible characters, or do not fit, are left out. Returns bytes; none of a header without Root.

@@ -25,6 +25,7 @@ struct txn {
 	uint16_t status;
 	uint8_t flags; /* TRACE_FLAG_* */
 	bool response_begun;
+	bool tell;   /* asked by "Sampled=?", to be told with the response head */
 	bool pooled; /* its memory is not its connection's */
 	bool aws;    /* an AWS call: its answer has a request id */
 	uint8_t trace_id[16], span_id[8], parent_id[8];

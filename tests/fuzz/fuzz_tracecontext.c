@@ -67,6 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_ctx(b3_single_parse(s, &c), &c);
 	check_ctx(amzn_trace_parse(s, &c), &c);
 	char others[200];
+	struct trace_ctx asked;
+	HOLDS(!amzn_trace_asks(s) || (amzn_trace_parse(s, &asked), asked.xray));
 	size_t n_others = amzn_trace_others(s, others, sizeof others);
 	HOLDS(n_others <= sizeof others && (c.xray || !n_others) && (!n_others || others[0] == ';'));
 	for (size_t i = 0; i < n_others; i++)

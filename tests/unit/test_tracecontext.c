@@ -212,6 +212,34 @@ TEST(extraction)
 	EQ_INT(c.span_id[7], 0);
 }
 
+TEST(x_ray_asks)
+{
+	static const struct {
+		const char *in;
+		bool asks;
+	} rows[] = {
+		{"Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=?", true},
+		{"Sampled=? ; Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8", true},
+		{"Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1", false},
+		{"Root=1-5759e988-bd862e3fe1be46a994272793", false},
+		{"Root=1-5759e988-bd862e3fe1be46a994272793;Resampled=?", false},
+		{"Root=1-5759e988-bd862e3fe1be46a99427279;Sampled=?", false},
+		{"Sampled=?", false},
+		{"", false},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		EQ_INT(amzn_trace_asks(at_end(rows[i].in)), rows[i].asks);
+	struct trace_ctx c = {0};
+	char out[50];
+	amzn_trace_parse(at_end(rows[0].in), &c);
+	EQ_INT(amzn_answer_format(&c, out, 49), 0);
+	EQ_INT(amzn_answer_format(&c, out, 50), 50);
+	OK(memcmp(out, "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", 50) == 0);
+	c.flags = TRACE_FLAG_SAMPLED;
+	amzn_answer_format(&c, out, 50);
+	OK(out[49] == '1');
+}
+
 TEST(x_ray_others)
 {
 #define ROOT_ONLY "Root=1-5759e988-bd862e3fe1be46a994272793"
