@@ -126,7 +126,8 @@ static void request_head(struct conn *c, int fd, const struct http1_head *h)
 	if (server && __builtin_expect(h->amzn_trace_id.n != 0, 0) && (config.propagators & PROP_XRAY) &&
 	    amzn_trace_asks(h->amzn_trace_id)) {
 		c->cookie = conn_cookie(fd);
-		t->tell = c->tell = true;
+		t->tell = true;
+		c->tell = true;
 	}
 	if (!server && r && __builtin_expect(aws_call_likely(h), 0)) {
 		struct aws_call call;
