@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 
 from harness import *
 from test_xray import HEADER, PARENT, ROOT_ID, daemon, flask, get, is_segment, port_of
@@ -133,14 +134,15 @@ def broken_file(text):
 @test
 def without_rules():
     """One a second and 5 %."""
-    with Sandbox(OTEL_TRACES_SAMPLER="xray") as box:
+    with Sandbox(OTEL_TRACES_SAMPLER="xray", REMORA_LOG="debug") as box:
         d = daemon(box)
         _, app = flask(box)
         start = time.monotonic()
         get(app, "/home", n=400)
         seconds = time.monotonic() - start
-        app.stop()
-        n = len(d.docs)
+        app.stop(signal.SIGINT)     # SIGTERM would leave what is on its way to the next start
+        n = int(app.wait_line(r"remora: xray: sent (\d+), dropped 0").group(1))
+        equal(len(d.wait(n)), n, "documents that arrived")
         check(1 <= n <= 400 * .05 + 25 + seconds + 1, "%d segments of 400 requests in %.1f s" % (n, seconds))
 
 
