@@ -75,9 +75,27 @@ static char *put_array(char *p, const struct attr *a)
 }
 
 /* A KeyValue as field `field`. Needs ATTR_HEADS and, for arrays, two PB_HEAD per element beside its text. */
+/* Nearly every attribute: all lengths are of one byte. */
+static inline char *put_short(char *p, unsigned field, const struct attr *a)
+{
+	size_t k = a->key_len, n = a->str_len;
+	p = pb_tag(p, field, PB_BYTES);
+	p[0] = (char)(k + n + 6);
+	p[1] = KEY_VALUE_KEY << 3 | PB_BYTES;
+	p[2] = (char)k;
+	p = pb_copy(p + 3, a->key, k);
+	p[0] = KEY_VALUE_VALUE << 3 | PB_BYTES;
+	p[1] = (char)(n + 2);
+	p[2] = ANY_STRING << 3 | PB_BYTES;
+	p[3] = (char)n;
+	return pb_copy(p + 4, a->str, n);
+}
+
 static inline char *put_attr(char *p, unsigned field, const struct attr *a)
 {
 	size_t inner = 0, value;
+	if (__builtin_expect(a->type == ATTR_STRING && a->key_len + a->str_len < 128 - 6, 1))
+		return put_short(p, field, a);
 	if (__builtin_expect(a->type == ATTR_STRINGS, 0))
 		value = pb_size(inner = array_size(a));
 	else
