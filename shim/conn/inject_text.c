@@ -31,7 +31,7 @@ static void line(struct inject_text *t, const char *name, const char *value, siz
 
 void inject_headers(struct inject_text *t, const struct span_ctx *c, const struct http1_head *h)
 {
-	struct trace_ctx x = {.flags = c->flags, .valid = true, .sampled_known = true};
+	struct trace_ctx x = {.flags = c->flags & TRACE_FLAGS_WIRE, .valid = true, .sampled_known = true};
 	char v[80 + CARRY_AMZN];
 	memcpy(x.trace_id, c->trace_id, 16);
 	memcpy(x.span_id, c->span_id, 8);
