@@ -380,6 +380,8 @@ struct crash_way crash_enter(int sig, siginfo_t *info, ucontext_t *uc, uintptr_t
 	uintptr_t h = atomic_load_explicit(&r->handler, memory_order_relaxed);
 	if (s->own && !s->capturing && captured(sig))
 		return (struct crash_way){crash_own_signal, 0};
+	if (info->si_code == SI_USER)
+		crash_own_passed(sig, info);
 	if (!own_handler(h) || s->capturing)
 		return (struct crash_way){captured(sig) && (h != (uintptr_t)SIG_IGN || crash_hardware(sig, info)) ? crash_catch : ignore, 0};
 	intptr_t by = 0;

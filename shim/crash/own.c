@@ -7,11 +7,14 @@
  * thread of the program has it blocked: it is sent again, to wait as it would have. An abort() of ours ends the process.
  */
 #include "crash/crash_priv.h"
+#include <stdatomic.h>
 #include <string.h>
 
 #define FAULTS (SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGILL) | SIG_BIT(SIGFPE))
 
 static void *back[5];
+static siginfo_t passed; /* of the signal that was sent on with another siginfo; who takes it gets this one */
+static _Atomic int passed_sig;
 static bool over; /* it has faulted: what comes now comes from destructors of its libraries */
 
 bool crash_own_run(int (*f)(const void *), const void *arg, int *result)
@@ -53,8 +56,18 @@ void crash_own_signal(int sig, siginfo_t *info, void *uc)
 	memcpy(after, &mask, sizeof mask);
 	sys6(SYS_rt_sigprocmask, SIG_BLOCK, (long)&mask, 0, sizeof mask, 0, 0);
 	/* The kernel takes a stranger's siginfo only from the thread that it is for; what was queued it takes anyway. */
-	if (sys3(SYS_rt_sigqueueinfo, sys_getpid(), sig, info) != 0)
+	if (sys3(SYS_rt_sigqueueinfo, sys_getpid(), sig, info) != 0) {
+		passed = *info;
+		atomic_store(&passed_sig, sig);
 		sys3(SYS_kill, sys_getpid(), sig, 0);
+	}
+}
+
+void crash_own_passed(int sig, siginfo_t *info)
+{
+	int want = sig;
+	if (info_pid(info) == sys_getpid() && atomic_compare_exchange_strong(&passed_sig, &want, 0))
+		*info = passed;
 }
 
 void crash_own_end(void)

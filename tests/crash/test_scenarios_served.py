@@ -36,12 +36,17 @@ SCENARIOS = {
     "ours_then_fault": Scenario(47, (SEGV, MAPERR, "0x0"), (SEGV, ACCERR), n=2, **{**SERVED, "extra": 0}, warns=True, look=in_time),
     "ours_handled": Scenario(47, (SEGV, ACCERR), **SERVED, warns=True, look=both_of(ours_told, in_time)),
     "waits": Scenario(47, **SERVED),
+    "passed_on": Scenario(23, **SERVED),
     "killed": Scenario(49, **SERVED),
 }
 BENCHES = {build: Bench(build, SCENARIOS) for build in ("o0", "o2", "stripped")}
 
 
-@cases(**{"%s_%s" % (n, build): (build, n) for n in SCENARIOS for build in BENCHES})
+# With one arena the message depends on what our thread has beside the top: the same at -O2.
+CASES = {"%s_%s" % (n, build): (build, n) for n in SCENARIOS for build in BENCHES if n != "heap_top_one_arena" or build == "o2"}
+
+
+@cases(**CASES)
 def scenario(case):
     build, name = case
     BENCHES[build].check(name)
@@ -51,5 +56,5 @@ if __name__ == "__main__":
     with contextlib.ExitStack() as all_of:
         for build, bench in BENCHES.items():
             all_of.enter_context(bench)
-            bench.start([n for n in SCENARIOS if wanted(["%s_%s" % (n, build)])])
+            bench.start([n for case, (b, n) in CASES.items() if b == build and wanted([case])])
         main()

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define KEEP __attribute__((noinline, noclone))
@@ -200,6 +201,15 @@ static void programs(int sig)
 	_exit(96);
 }
 
+static pid_t sender;
+
+static void who(int sig, siginfo_t *info, void *uc)
+{
+	(void)uc;
+	printf("signal %d, code %d, from the child %d\n", sig, info->si_code, info->si_pid == sender);
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -210,7 +220,7 @@ int main(int argc, char **argv)
 	alarm(30);
 	sigemptyset(&fpe);
 	sigaddset(&fpe, SIGFPE);
-	if (strcmp(name, "waits") == 0) /* in all threads: who sends it finds nobody but sigwaitinfo */
+	if (strcmp(name, "waits") == 0 || strcmp(name, "passed_on") == 0) /* in all threads: who sends it finds nobody but sigwaitinfo */
 		pthread_sigmask(SIG_BLOCK, &fpe, NULL);
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (bind(s, (struct sockaddr *)&at, n) != 0 || listen(s, 8) != 0 || getsockname(s, (struct sockaddr *)&at, &n) != 0)
@@ -263,6 +273,16 @@ int main(int argc, char **argv)
 		printf("signal %d, ", sigwaitinfo(&fpe, &info));
 		printf("code %d, value %d\n", info.si_code, info.si_value.sival_int);
 		fflush(stdout);
+	} else if (strcmp(name, "passed_on") == 0) { /* nobody but our thread is there to take it: it is to come here as it was */
+		struct sigaction a = {.sa_sigaction = who, .sa_flags = SA_SIGINFO};
+		sigaction(SIGFPE, &a, NULL);
+		wait_for(is_idle);
+		sender = fork();
+		if (sender == 0)
+			_exit(kill(getppid(), SIGFPE));
+		waitpid(sender, NULL, 0);
+		usleep(20000);
+		pthread_sigmask(SIG_UNBLOCK, &fpe, NULL);
 	} else
 		return 97;
 	return 0;
