@@ -92,7 +92,7 @@ bool crash_hardware(int sig, const siginfo_t *info);
 /* own.c */
 void crash_own_signal(int sig, siginfo_t *info, void *uc);
 void crash_own_passed(int sig, siginfo_t *info); /* SI_USER: puts right what crash_own_signal had to send on as ours */
-void crash_own_end(void); /* does not come back where our own thread was captured and the process can live on */
+void crash_own_end(void);                        /* does not come back where our own thread was captured and the process can live on */
 
 /* save.c, save_maps.c: the file */
 struct crash_cause {
