@@ -142,6 +142,17 @@ class Roles(Endpoint):
         self.may["AKIDBASE"] = "base-secret/+abcdefgh", None
         self.roles.add(("AKIDBASE", ROLE, None))
 
+    def let_all(self):
+        """Keys that are handed out from now on may take the role."""
+        make = self.keys.make
+
+        def make_and_let():
+            key = make()
+            self.may[key[0]] = key[1:]
+            self.roles.add((key[0], ROLE, None))
+            return key
+        self.keys.make = make_and_let
+
 
 BASE = "[base keys]\naws_access_key_id = AKIDBASE\naws_secret_access_key = base-secret/+abcdefgh\n"
 
@@ -178,14 +189,7 @@ def roles_that_lead_to_each_other():
 @test
 def role_of_a_container():
     with Box(AWS_REGION="us-west-1") as box, Roles(box) as sts:
-        make = sts.keys.make
-
-        def make_and_let():
-            key = make()
-            sts.may[key[0]] = key[1:]
-            sts.roles.add((key[0], ROLE, None))
-            return key
-        sts.keys.make = make_and_let
+        sts.let_all()
         box.write(".aws/config", "[default]\nrole_arn=%s\ncredential_source=EcsContainer\n" % ROLE)
         said = box.hello(AWS_ENDPOINT_URL_STS=sts.url, AWS_CONTAINER_CREDENTIALS_FULL_URI=sts.url + "/v1/credentials")
         equal((box.arrived(), sts.faults, sts.seen), (["x"], [], ["GET /v1/credentials 200", "POST / 200"]), "lines (%s)" % said[-400:])
@@ -196,14 +200,7 @@ def role_of_a_container():
 def role_of_an_instance_is_assumed_anew():
     """Before its keys expire; the second time there are keys already while the instance is asked."""
     with Box(AWS_EC2_METADATA_DISABLED=None) as box, Roles(box, life=4) as sts:
-        make = sts.keys.make
-
-        def make_and_let():
-            key = make()
-            sts.may[key[0]] = key[1:]
-            sts.roles.add((key[0], ROLE, None))
-            return key
-        sts.keys.make = make_and_let
+        sts.let_all()
         box.write(".aws/config", "[default]\nrole_arn=%s\ncredential_source=Ec2InstanceMetadata\n" % ROLE)
         h = box.start([PYTHON, "-c", "import sys\nfor l in sys.stdin: print(l.strip(), flush=True)"], stdin=subprocess.PIPE,
                       env={"AWS_ENDPOINT_URL_STS": sts.url, "AWS_EC2_METADATA_SERVICE_ENDPOINT": sts.url})

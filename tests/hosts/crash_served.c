@@ -155,6 +155,16 @@ static int is_idle(void)
 	const char *p = remoras(status) ? strstr(status, "SigBlk:") : NULL;
 	return p && sscanf(p, "SigBlk: %lx", &blocked) == 1 && !(blocked & 1 << (SIGSEGV - 1)) && strstr(status, "State:\tS");
 }
+/* A signal that nobody here takes came to it, and it has sent it on: it has it blocked from then on. */
+static int is_passed(void)
+{
+	char status[4096] = "";
+	unsigned long blocked = 0;
+	sigset_t waits;
+	const char *p = remoras(status) ? strstr(status, "SigBlk:") : NULL;
+	return p && sscanf(p, "SigBlk: %lx", &blocked) == 1 && (blocked & 1 << (SIGFPE - 1)) && sigpending(&waits) == 0 &&
+	       sigismember(&waits, SIGFPE);
+}
 static int is_caught(void)
 {
 	return caught;
@@ -265,11 +275,11 @@ int main(int argc, char **argv)
 		siginfo_t info;
 		wait_for(is_idle);
 		kill(getpid(), SIGFPE);
-		usleep(20000);
+		wait_for(is_passed);
 		printf("signal %d, ", sigwaitinfo(&fpe, &info));
 		printf("code %d, from me %d\n", info.si_code, info.si_pid == getpid());
 		sigqueue(getpid(), SIGFPE, (union sigval){.sival_int = 7});
-		usleep(20000);
+		wait_for(is_passed);
 		printf("signal %d, ", sigwaitinfo(&fpe, &info));
 		printf("code %d, value %d\n", info.si_code, info.si_value.sival_int);
 		fflush(stdout);
@@ -281,7 +291,7 @@ int main(int argc, char **argv)
 		if (sender == 0)
 			_exit(kill(getppid(), SIGFPE));
 		waitpid(sender, NULL, 0);
-		usleep(20000);
+		wait_for(is_passed);
 		pthread_sigmask(SIG_UNBLOCK, &fpe, NULL);
 	} else
 		return 97;
