@@ -24,11 +24,11 @@ static bool makes_sense(const struct span_copy *c)
 		if (addr[i]->family != 0 && addr[i]->family != 4 && addr[i]->family != 6)
 			return false;
 	uint32_t state = atomic_load_explicit(&r->state, memory_order_relaxed);
-	bool kind = (r->kind >= SPAN_SERVER && r->kind <= SPAN_CONNECT) || r->kind == SPAN_TEXT;
+	bool kind = (r->kind >= SPAN_SERVER && r->kind < SPAN_KINDS) || r->kind == SPAN_TEXT;
 	if (r->kind == SPAN_TEXT && !span_copy_text(c).n) /* an empty line says nothing */
 		return false;
 	return state != SLOT_FREE && state != SLOT_MORE && kind &&
-	       r->method <= HTTP1_PATCH && r->error <= ERR_CRASHED && r->status <= 999 && r->minor <= 9;
+	       r->method <= HTTP1_PATCH && r->error <= ERR_NOT_RUN && r->status <= 999 && r->minor <= 9;
 }
 
 bool span_copy_take(const struct arena *a, uint32_t slot, struct span_copy *out)

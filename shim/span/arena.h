@@ -20,7 +20,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC 0x61726f6d65722e31u
-#define ARENA_LAYOUT 5 /* change with any change of the layout: processes of different builds do not share */
+#define ARENA_LAYOUT 6 /* change with any change of the layout: processes of different builds do not share */
 #define ARENA_PROCS 512
 #define ARENA_FIRST (512 * 1024)            /* bytes of slots at creation; the exporter grows it up to max_slots */
 #define ARENA_DEFAULT_MAX (8 * 1024 * 1024) /* REMORA_ARENA_BYTES */

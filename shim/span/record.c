@@ -68,6 +68,8 @@ const char *rec_error_name(uint8_t error, int err_no)
 		return "timeout";
 	case ERR_CRASHED:
 		return signal_name(err_no);
+	case ERR_NOT_RUN:
+		return "not_run";
 	}
 	return "_OTHER";
 }
@@ -155,9 +157,9 @@ static bool gather(const struct arena *a, const struct span_rec *r, uint32_t len
 /* All but the strings. */
 static bool view_fields(const struct arena *a, const struct span_rec *r, uint8_t kind, struct rec_view *out)
 {
-	if ((kind < SPAN_SERVER || kind > SPAN_CONNECT) && (kind < SPAN_TEXT || kind > SPAN_SAID))
+	if ((kind < SPAN_SERVER || kind >= SPAN_KINDS) && (kind < SPAN_TEXT || kind > SPAN_SAID))
 		return false;
-	if (r->method > HTTP1_PATCH || r->error > ERR_CRASHED || r->status > 999 || r->minor > 9)
+	if (r->method > HTTP1_PATCH || r->error > ERR_NOT_RUN || r->status > 999 || r->minor > 9)
 		return false;
 	const struct rec_addr *addr[2] = {&r->peer, &r->local};
 	for (int i = 0; i < 2; i++)

@@ -30,6 +30,8 @@ enum span_kind {
 	SPAN_SERVER = 1, /* HTTP server */
 	SPAN_CLIENT,     /* HTTP client */
 	SPAN_CONNECT,    /* a connect that failed before any byte */
+	SPAN_DB,         /* a database client's command: `method` is enum db_system, `minor` enum rec_db, req_size how many times */
+	SPAN_KINDS,      /* spans are below */
 	/* No span: text that the program wrote to fd `err_no`. `var` is the bytes, without tags; trace_id and span_id are
 	 * those of the thread's open request, or zero; start_ns is its time. The exporter's: `status` 1, it was looked at
 	 * for errors; `req_size`, so many bytes were delivered as lines. */
@@ -54,6 +56,7 @@ enum span_error {
 	ERR_PROCESS_KILLED, /* the process was gone: told by the exporter */
 	ERR_TIMEOUT,        /* given up while connecting */
 	ERR_CRASHED,        /* the process crashed with the request open: err_no is the signal */
+	ERR_NOT_RUN,        /* database: a command before it in the pipeline had failed */
 };
 
 enum rec_tag {                 /* of the strings */
@@ -64,13 +67,17 @@ enum rec_tag {                 /* of the strings */
 	           REC_TRACESTATE,  /* of the span: what came in, or what we began */
 	           REC_CLIENT_ADDR, /* from Forwarded / X-Forwarded-For */
 	           REC_ROUTE,
-	           REC_HEADERS,  /* of the request, as REMORA_CAPTURE_HEADERS says: "name: value" lines */
-	           REC_USER,     /* who made the request, as REMORA_USER finds it */
-	           REC_TEXT,     /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
-	           REC_AWS,      /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */
-	           REC_AWS_MORE, /* what its body told, in the same form */
-	           REC_AWS_ID,   /* the request id of its answer */
-	           REC_RULE,     /* X-Ray's sampling rule that chose it */
+	           REC_HEADERS,   /* of the request, as REMORA_CAPTURE_HEADERS says: "name: value" lines */
+	           REC_USER,      /* who made the request, as REMORA_USER finds it */
+	           REC_TEXT,      /* rec_view's name for the bytes of a SPAN_TEXT or SPAN_EXCEPTION */
+	           REC_AWS,       /* an AWS call: service, region, operation, kind and name of a resource, each with a line end behind it */
+	           REC_AWS_MORE,  /* what its body told, in the same form */
+	           REC_AWS_ID,    /* the request id of its answer */
+	           REC_RULE,      /* X-Ray's sampling rule that chose it */
+	           REC_QUERY,     /* database: the text, without literals */
+	           REC_DB,        /* database, user, version of the server: each with a line end behind it, empty = unknown */
+	           REC_DB_STATUS, /* SQLSTATE or number of the error: it failed */
+	           REC_PEER_NAME, /* the peer's name as the program gave it: of a host, or path of a Unix socket */
 	           REC_TAG_MAX,
 };
 
@@ -83,6 +90,14 @@ enum rec_bits {
 	REC_RESP_BODY = 32, /* resp_size likewise */
 	REC_MERGED = 64,    /* text: of several writes */
 	REC_GAP = 128,      /* text: bytes before it were not kept */
+};
+
+enum rec_db {                  /* what a SPAN_DB is */
+	          REC_DB_TEXT,     /* a text was sent to be run */
+	          REC_DB_PREPARED, /* a prepared statement was run */
+	          REC_DB_PREPARE,  /* a statement could not be prepared: always an error */
+	          REC_DB_LOGIN,    /* the server refused the session: always an error */
+	          REC_DB_MAX,
 };
 
 struct rec_addr {
