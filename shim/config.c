@@ -464,6 +464,7 @@ void config_read(int argc, char *const *argv, char *const *envp)
 		if (begins(config.env[i], "OTEL_EXPORTER_OTLP") && (strstr(config.env[i], "CERTIFICATE=") || strstr(config.env[i], "_KEY=")))
 			config.private_files = true;
 	read_text();
+	config.no_databases = is_off(config_get("REMORA_DATABASES"));
 	read_crash();
 	struct slice bad;
 	header_names_parse(&config.headers, config_get("REMORA_CAPTURE_HEADERS"), &bad);

@@ -44,6 +44,7 @@ struct config {
 	bool errors;                                         /* what goes to fd 2 is read for errors: ROLLBAR_ACCESS_TOKEN(_FILE), REMORA_ERRORS */
 	uint8_t text_fds;                                    /* bit n: what is written to fd n is wanted (n is 1 or 2), as errors or as lines */
 	bool lines;                                          /* REMORA_CLOUDWATCH_LOG_GROUP: lines are wanted, every one */
+	bool no_databases;                                   /* REMORA_DATABASES=0 */
 	bool private_files;                                  /* a client certificate or key, or a CA file, is configured */
 	const char *xray_service, *xray_type, *xray_dynamic; /* as X-Ray's rules see this process; NULL = not known */
 	const char *runtime_dir, *xdg_runtime_dir;           /* NULL = unset */

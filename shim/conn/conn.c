@@ -3,6 +3,7 @@
 #include "base/pool.h"
 #include "base/sys.h"
 #include "config.h"
+#include "conn/db.h"
 #include "conn/http.h"
 #include "log/text.h"
 #include <errno.h>
@@ -45,6 +46,7 @@ static void torn(struct conn *c)
 	c->overlay = false;
 	c->ready = NULL;
 	c->ready_cap = 0;
+	c->db = NULL;
 	conn_opaque(c, COUNT_OPAQUE_UNSEEN);
 }
 
@@ -100,6 +102,7 @@ static void destroy(struct conn *c) /* locked */
 	head_buffer_free(c->req.head, c->req.head_cap);
 	head_buffer_free(c->resp.head, c->resp.head_cap);
 	head_buffer_free(c->rest, c->rest_cap);
+	db_free(c);
 	if (c->ready_cap)
 		head_buffer_free((char *)c->ready, c->ready_cap);
 	atomic_fetch_sub_explicit(&process.connections, 1, memory_order_relaxed);

@@ -16,8 +16,9 @@
 #include <sys/uio.h>
 
 enum role { ROLE_UNKNOWN,
+	        ROLE_CLIENT,
 	        ROLE_SERVER,
-	        ROLE_CLIENT };
+	        ROLE_DB }; /* a client that speaks a database's protocol: conn.db */
 
 #define PIPELINE_MAX 1024 /* requests in flight on one connection */
 
@@ -51,6 +52,7 @@ struct conn {
 	struct txn *first, *last; /* in flight, oldest first */
 	struct txn *body_of;      /* whose request body is passing; NULL = nobody's that matters */
 	bool aws_body;            /* its first bytes tell more of an AWS call */
+	struct db *db;            /* ROLE_DB: never NULL then */
 	struct rec_addr peer, local;
 	uint64_t cookie;     /* SO_COOKIE, 0 = not known: no bytes are edited */
 	uint64_t connect_ns; /* CLOCK_REALTIME, when connect was called */

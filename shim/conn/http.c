@@ -1,12 +1,13 @@
 #include "conn/http.h"
 #include "base/clock.h"
 #include "config.h"
+#include "conn/db.h"
 
 #define AWS_BODY 4096 /* bytes of a request body that are looked at */
 
 /* ---- transactions ---- */
 
-static void push(struct conn *c, struct txn *t)
+void http_push(struct conn *c, struct txn *t)
 {
 	if (c->last)
 		c->last->next = t;
@@ -38,8 +39,7 @@ static void note_request_body(struct conn *c)
 	c->aws_body = false;
 }
 
-/* Ends the oldest request. */
-static void finish(struct conn *c, uint8_t error, int err)
+void http_finish(struct conn *c, uint8_t error, int err)
 {
 	struct txn *t = pop(c);
 	struct span_rec *r = txn_record(t);
@@ -59,7 +59,7 @@ static void finish(struct conn *c, uint8_t error, int err)
 static void finish_all(struct conn *c, uint8_t error, int err)
 {
 	while (c->first) {
-		finish(c, error, err);
+		http_finish(c, error, err);
 		c->resp.in_body = false;
 		c->resp.body.kind = HTTP1_BODY_NONE;
 	}
@@ -75,7 +75,7 @@ void http_give_up(struct conn *c)
 
 void http_disown(struct conn *c)
 {
-	bool midway = c->first || c->req.head || c->req.in_body || c->resp.head || c->resp.in_body || c->rest_n;
+	bool midway = c->first || (c->role == ROLE_DB && !db_idle(c)) || c->req.head || c->req.in_body || c->resp.head || c->resp.in_body || c->rest_n;
 	c->rest_n = 0;
 	c->overlay = false;
 	http_give_up(c);
@@ -121,7 +121,7 @@ static void request_head(struct conn *c, int fd, const struct http1_head *h)
 	}
 	c->ready = NULL; /* of one request only, even if more follow in the same write */
 	c->used = true;
-	push(c, t);
+	http_push(c, t);
 	t->tell = false;
 	if (server && __builtin_expect(h->amzn_trace_id.n != 0, 0) && (config.propagators & PROP_XRAY) &&
 	    amzn_trace_asks(h->amzn_trace_id)) {
@@ -162,10 +162,10 @@ static void response_head(struct conn *c, const struct http1_head *h, const char
 	if (t->aws)
 		txn_aws_id(t, aws_request_id(head, h->len));
 	if (c->resp.body.kind == HTTP1_BODY_TUNNEL) {
-		finish(c, ERR_NONE, 0);
+		http_finish(c, ERR_NONE, 0);
 		conn_opaque(c, COUNT_OPAQUE_UPGRADE);
 	} else if (c->resp.body.done) {
-		finish(c, ERR_NONE, 0);
+		http_finish(c, ERR_NONE, 0);
 	} else {
 		c->resp.in_body = true;
 	}
@@ -189,7 +189,7 @@ static void body_done(struct conn *c, struct stream *s)
 	if (s == &c->req)
 		note_request_body(c);
 	else if (c->first)
-		finish(c, ERR_NONE, 0);
+		http_finish(c, ERR_NONE, 0);
 }
 
 /* What stands here is not HTTP, or not any more. */
@@ -306,6 +306,8 @@ static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t
 				return;
 			}
 			if (k < 0) {
+				if (!c->used && c->role == ROLE_CLIENT && db_begin(c, fd, s == &c->req, p, n, start_ns))
+					return;
 				broken(c, s);
 				return;
 			}
@@ -322,7 +324,7 @@ static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t
 void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 {
 	uint8_t role = atomic_load_explicit(&c->role, memory_order_relaxed);
-	if (role != ROLE_CLIENT) {
+	if (role == ROLE_SERVER || role == ROLE_UNKNOWN) {
 		if (role == ROLE_UNKNOWN)
 			c->role = ROLE_SERVER; /* a first request, or nothing for us */
 		feed(c, fd, &c->req, p, n, start_ns);
@@ -330,15 +332,30 @@ void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 	}
 	if (c->first)
 		span_response_read(c->first);
-	feed(c, fd, &c->resp, p, n, start_ns);
+	if (role == ROLE_DB)
+		db_rx(c, fd, p, n, start_ns);
+	else
+		feed(c, fd, &c->resp, p, n, start_ns);
 }
 
 void http_tx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 {
 	uint8_t role = atomic_load_explicit(&c->role, memory_order_relaxed);
+	if (role == ROLE_SERVER) {
+		feed(c, fd, &c->resp, p, n, start_ns);
+		return;
+	}
 	if (role == ROLE_UNKNOWN)
 		c->role = ROLE_CLIENT;
-	feed(c, fd, role == ROLE_SERVER ? &c->resp : &c->req, p, n, start_ns);
+	if (role == ROLE_DB)
+		db_tx(c, fd, p, n, start_ns);
+	else
+		feed(c, fd, &c->req, p, n, start_ns);
+}
+
+static bool is_client(const struct conn *c)
+{
+	return c->role == ROLE_CLIENT || c->role == ROLE_DB;
 }
 
 static void unseen(struct conn *c, struct stream *s, uint64_t n)
@@ -353,12 +370,12 @@ static void unseen(struct conn *c, struct stream *s, uint64_t n)
 
 void http_rx_unseen(struct conn *c, uint64_t n)
 {
-	unseen(c, c->role == ROLE_CLIENT ? &c->resp : &c->req, n);
+	unseen(c, is_client(c) ? &c->resp : &c->req, n);
 }
 
 void http_tx_unseen(struct conn *c, uint64_t n)
 {
-	unseen(c, c->role == ROLE_CLIENT ? &c->req : &c->resp, n);
+	unseen(c, is_client(c) ? &c->req : &c->resp, n);
 }
 
 /* ---- ends ---- */
@@ -380,7 +397,7 @@ static void cut_off(struct conn *c, uint8_t error)
 void http_eof(struct conn *c)
 {
 	c->peer_closed = true;
-	if (c->role != ROLE_CLIENT)
+	if (!is_client(c))
 		return;
 	if (ends_with_connection(c))
 		body_done(c, &c->resp);
@@ -394,7 +411,7 @@ void http_failed(struct conn *c, int err)
 
 void http_write_failed(struct conn *c, int err)
 {
-	if (c->role != ROLE_CLIENT)
+	if (!is_client(c))
 		http_failed(c, err);
 	else if (!c->write_err)
 		c->write_err = err; /* "413", and closed while the body was on its way */

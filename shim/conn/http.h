@@ -20,5 +20,8 @@ void http_sent_all(struct conn *c);              /* shutdown(SHUT_WR) by this pr
 void http_closed(struct conn *c);                /* by this program */
 void http_give_up(struct conn *c);               /* opaque: requests that could not be followed are forgotten */
 void http_disown(struct conn *c);                /* forked child: what is in flight is the parent's */
+/* A request behind those in flight; the end of the oldest. */
+void http_push(struct conn *c, struct txn *t);
+void http_finish(struct conn *c, uint8_t error, int err);
 
 #endif

@@ -258,7 +258,7 @@ bool inject_begin(struct tx *t, int fd, const struct iovec *v, int count, const 
 		message(t, original);
 		t->how = TX_REPLACE;
 		edit = overlay(t, c->overlay_at);
-	} else if (config.propagators && c->role != ROLE_SERVER && !c->opaque && !c->req.head && !c->req.in_body &&
+	} else if (config.propagators && c->role < ROLE_SERVER && !c->opaque && !c->req.head && !c->req.in_body &&
 	           !c->req.dead && !(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN))) {
 		edit = begin_head(t, c, fd, original);
 	} else if (c->tell && !c->opaque && c->first && c->first->tell && !c->first->response_begun && !c->resp.head &&

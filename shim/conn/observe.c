@@ -50,7 +50,7 @@ bool on_connect(int fd, const struct sockaddr *to, socklen_t n)
 		return false;
 	c = conn_lock(fd);
 	/* A number that was closed unseen? */
-	if (c && (c->used || c->first || c->req.head || c->req.in_body || c->role == ROLE_SERVER)) {
+	if (c && (c->used || c->first || c->req.head || c->req.in_body || c->role >= ROLE_SERVER)) {
 		conn_unlock(c, fd);
 		c = NULL;
 	}

@@ -51,6 +51,8 @@ enum counter {
 	COUNT_LINES_SENT,      /* exporter: accepted */
 	COUNT_LINES_FILTERED,  /* exporter: left out by level or rate */
 	COUNT_DROP_LINES,      /* exporter: refused, or tried for too long, or no room */
+	COUNT_OPAQUE_DB,       /* connections: a database's, gone over to TLS, compression or what we do not know */
+	COUNT_DROP_STATEMENT,  /* texts of prepared statements that there was no room for */
 	COUNT_MAX = 32,
 };
 

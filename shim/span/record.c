@@ -125,6 +125,10 @@ const char *arena_counter_name(enum counter c)
 		return "lines.filtered";
 	case COUNT_DROP_LINES:
 		return "dropped.lines";
+	case COUNT_OPAQUE_DB:
+		return "opaque.database";
+	case COUNT_DROP_STATEMENT:
+		return "dropped.statement";
 	case COUNT_MAX:
 		break;
 	}

@@ -145,7 +145,7 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 	t->next = NULL;
 	t->fork_gen = process.fork_gen;
 	t->kind = kind;
-	t->method = h->method;
+	t->method = h ? h->method : 0;
 	t->status = 0;
 	t->flags = c->flags;
 	t->response_begun = false;
@@ -165,7 +165,8 @@ struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1
 	struct span_rec *r = c->flags & config.record_flags ? record_open(kind, c, start_ns) : NULL;
 	if (r) {
 		t->slot = arena_index(process.arena, r);
-		describe(r, h);
+		if (h)
+			describe(r, h);
 	}
 	*rec = r;
 	return t;

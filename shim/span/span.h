@@ -74,7 +74,7 @@ bool span_ids(uint8_t trace_id[16], uint8_t span_id[8]);
 bool span_child_env(struct trace_ctx *out);
 
 /*
- * Starts a request: a txn (NULL: no memory, counted) and, if sampled and there is room, a record. `own` = memory for it
+ * Starts a request (h NULL: a database's command): a txn (NULL: no memory, counted) and, if sampled and there is room, a record. `own` = memory for it
  * that stays a txn as long as the process lives, 64-byte aligned; NULL: it is taken from the pool. *r: txn_record().
  */
 struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1_head *h, uint64_t start_ns,
