@@ -100,7 +100,7 @@ static struct slice clean(const struct db *d, const struct db_event *e, bool *cu
 	*cut = e->cut;
 	if (!out)
 		return (struct slice){NULL, 0};
-	bool more = false;
+	bool more = e->cut;
 	size_t n = sql_sanitize(e->text, d->system, out, DB_TEXT_MAX, &more);
 	*cut |= more;
 	return (struct slice){out, (uint32_t)n};
@@ -302,7 +302,8 @@ bool db_begin(struct conn *c, int fd, bool tx, const char *p, size_t n, uint64_t
 	bool is_mysql = !tx;
 	if (config.no_databases)
 		return false;
-	if (tx ? !postgres_begins(p, n) : !mysql_begins(p, n))
+	/* A client may read the first four bytes alone; the parser looks at the rest. */
+	if (tx ? !postgres_begins(p, n) : !mysql_begins(p, n) && !(n < 8 && mysql_may_begin(p, n)))
 		return false;
 	struct db *d = pool_get(&dbs);
 	if (!d)
