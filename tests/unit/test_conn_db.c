@@ -1,6 +1,8 @@
 /* Databases on connections: what passes, and the records that come of it. Their protocols in full: test_postgres.c, test_mysql.c. */
 #include "conn_sample.h"
+#include "conn/names.h"
 #include "proto/db.h"
+#include <netdb.h>
 
 #define M(s) (s), sizeof(s) - 1
 
@@ -193,6 +195,47 @@ TEST(switched_off)
 	sample_connected(fd[0]);
 	tx(fd[0], startup, sizeof startup);
 	OK(is_opaque(fd[0]));
+	end(fd);
+	sample_clean();
+}
+
+/* The name that the program had resolved, of the address that it went to. */
+TEST(named_server)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, other = in;
+	struct addrinfo second = {.ai_addr = (struct sockaddr *)&in, .ai_addrlen = sizeof in};
+	struct addrinfo first = {.ai_addr = (struct sockaddr *)&other, .ai_addrlen = sizeof other, .ai_next = &second};
+	char long_name[200], out[NAME_MOST], scratch[REC_VAR_MAX];
+	struct rec_addr a;
+	struct rec_view v;
+	uint32_t slot;
+	int fd[2];
+	sample_begin();
+	other.sin_addr.s_addr = htonl(0xc0000201);
+	memset(long_name, 'x', sizeof long_name);
+	long_name[sizeof long_name - 1] = 0;
+	on_resolved("db.shop.internal", &first);
+	on_resolved("127.0.0.1", &first); /* no name */
+	on_resolved(long_name, &first);
+	on_resolved(NULL, &first);
+	sample_tcp(fd);
+	conn_addr_set(&a, &other, sizeof other);
+	EQ_INT(names_find(&a, out), 16);
+	a.ip[0]++;
+	EQ_INT(names_find(&a, out), 0);
+	conn_set(fd[0], FD_UNKNOWN);
+	socklen_t n = sizeof in;
+	OK(getpeername(fd[0], (struct sockaddr *)&in, &n) == 0);
+	OK(on_connect(fd[0], (struct sockaddr *)&in, n));
+	on_connected(fd[0], 0, 0);
+	tx(fd[0], startup, sizeof startup);
+	rx(fd[0], M(welcome));
+	send_text(fd[0], 'Q', "select 1");
+	rx(fd[0], M(DONE READY));
+	EQ_INT(arena_drain(process.arena, &slot, 1, true, true), 1);
+	OK(rec_view(process.arena, slot, scratch, &v));
+	OK(slice_eq(v.str[REC_PEER_NAME], SLICE("db.shop.internal")));
+	arena_free(process.arena, &slot, 1);
 	end(fd);
 	sample_clean();
 }
