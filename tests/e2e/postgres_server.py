@@ -45,18 +45,19 @@ class Postgres:
     def __init__(self, box, ssl=False):
         self.box, self.bindir = box, _bindir()
         os.chmod(box.dir, 0o755)
-        self.data, self.sockets = box.path("pg", "db"), box.path("pg", "s")
+        top = tempfile.mkdtemp(prefix="pg", dir=box.dir)
+        self.data, self.sockets = top + "/db", top + "/s"
         shutil.copytree(_template(), self.data)
         os.mkdir(self.sockets)
         with open(self.data + "/pg_hba.conf", "w") as f:
             f.write("host all locked 127.0.0.1/32 scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n")
         more = []
         if ssl:
-            ca = TestCA(box.path("pg", "ca"))
+            ca = TestCA(top + "/ca")
             os.chmod(ca.server_key, 0o600)
             more = ["-c", "ssl=on", "-c", "ssl_cert_file=" + ca.server_cert, "-c", "ssl_key_file=" + ca.server_key]
         if _user():
-            subprocess.run(["chown", "-R", _user(), box.path("pg")], check=True)
+            subprocess.run(["chown", "-R", _user(), top], check=True)
         self.port = free_port()
         self.host = box.start([os.path.join(self.bindir, "postgres"), "-D", self.data, "-p", str(self.port),
                                "-h", "127.0.0.1", "-k", self.sockets, "-F", *more],

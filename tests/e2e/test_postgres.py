@@ -162,5 +162,113 @@ def ten_thousand_queries_of_sixteen_threads():
         equal(len({s.trace_id for s in spans}), 10000, "traces: there is no request around them")
 
 
+
+# ---------------------------------------------------------------- more rarely
+
+def rare(server, what):
+    return client(what, server, app="postgres_rare.py")
+
+
+RARE = dict(    # what is told, what is printed
+    copy=(["create table c(i int, s text)", "copy c from stdin", "copy c to stdout", "copy c from stdin ! 22P02",
+           "select count(*) from c where s <> ?"],
+          "True\nInvalidTextRepresentation\n[(20000,)]\n"),
+    copy3=(["create table c(i int, s text)", "copy c from stdin", "copy (select * from c where i >= ? order by i) to stdout",
+            'COPY "c" FROM STDIN (FORMAT binary)', "COPY (select i from c where i < ? order by i) TO STDOUT",
+            "select count(*) from c"],
+           "True\nCOPY 2\nCOPY 4 b'-2\\n-1\\n0\\n1\\n'\n20002\n"),
+    cursors=(["BEGIN", 'DECLARE "few" CURSOR WITHOUT HOLD FOR select generate_series(?, ?)'] +
+             4 * ['FETCH FORWARD ? FROM "few"'] + ['CLOSE "few"', "COMMIT", "BEGIN"] +
+             3 * ["select generate_series(?, $1::int)"] + ["COMMIT", "select ?"],
+             2 * ("%s\n" % list(range(1, 11))) + "1\n"),
+    notify=(["listen news", "notify news, ?", "select ?"], "LISTEN\nNOTIFY\nsesame\n[(1,)]\n"),
+    cancel=(["set statement_timeout = ?", "select pg_sleep(?) ! 57014"] * 2 + ["select ?"],
+            "SET\nQueryCanceled\nSET\nQueryCanceled\n[(2,)]\n"),
+    fork=(3 * ["select ?"], "[(1,)]\n[(2,)]\n[(3,)]\n"),
+    pipeline=(["select $1::int as a x 3", "select $1::text as b", "select $1::int as c", "select ? / $1::int as d ! 22012",
+               "select $1::int as e ! not_run", "select ?"],
+              "[(0,), (1,), (2,), ('sesame',)]\nDivisionByZero\n(3,)\n"),
+)
+
+
+@cases(**{what: what for what in RARE})
+def rarely(what):
+    want, out = RARE[what]
+    with Sandbox() as box:
+        server = Postgres(box)
+        needs_module("asyncpg")
+        needs_module("psycopg")
+        r = same(box, rare(server, what), between=lambda: server.sql("drop table if exists c"))
+        equal(r.out.decode(), out, "output")
+        spans = box.recv.wait(len(want))
+        equal(told(spans), want, "commands")
+        for s in spans:
+            check(SECRET not in repr(s.attrs), "a value in %r" % s.attrs)
+            check(s["remora.parent"] is None, "%r" % s.attrs)
+
+
+@cases(by_administrator=("57P01", True), by_signal=("peer_closed", False))
+def server_ends_in_the_middle(how):
+    error, politely = how
+    with Sandbox() as box:
+        def run(traced):
+            server = Postgres(box)
+            asleep = "select pid from pg_stat_activity where query like 'select pg_sleep(60)%'"
+            c = box.start(rare(server, "killed"), traced=traced)
+            pid = int(eventually(lambda: server.sql(asleep), "the query runs"))
+            if politely:
+                server.sql("select pg_terminate_backend(%d)" % pid)
+            else:
+                kill9(pid)
+            return c.wait(), c.out, c.err
+        plain, traced = run(False), run(True)
+        equal(traced, plain, "output with and without")
+        equal(traced[0], 0, "exit status")
+        s, = box.recv.wait(1)
+        equal((told([s]), s.status), (["select pg_sleep(?) ! " + error], 2), "command")
+        equal(s["db.response.status_code"], error if politely else None, "status code")
+
+
+@test
+def encrypted_is_not_seen():
+    """And nothing is broken by it."""
+    with Sandbox() as box:
+        server = Postgres(box, ssl=True)
+        argv = rare(server, "encrypted")
+        plain = box.run(argv, traced=False)
+        equal((plain.rc, plain.out), (0, b"[(False,)]\n[(True,)]\n"), "output: first without TLS, then with")
+        traced = box.run(argv, env={"REMORA_LOG": "debug"})
+        equal((traced.rc, traced.out), (plain.rc, plain.out), "exit status and output with and without")
+        equal(re.findall(rb"opaque\.database (\d+)", traced.err), [b"1"], "connections not followed: %r" % traced.err)
+        equal(told(box.recv.wait(2)), ["BEGIN", "select ssl as disable from pg_stat_ssl where pid = pg_backend_pid()"], "commands")
+
+
+@test
+def switched_off():
+    with Sandbox(REMORA_DATABASES="0") as box:
+        r = same(box, rare(Postgres(box), "few"))
+        equal(r.rc, 0, "exit status")
+        equal(box.recv.spans(), [], "spans")
+
+
+@cases(simple="simple", extended="extended", prepared="prepared")
+def pgbench(mode):
+    """Four connections of two threads."""
+    with Sandbox() as box:
+        server = Postgres(box)
+        argv = [needs("pgbench"), "-h", "127.0.0.1", "-p", str(server.port), "-U", "me"]
+        equal(box.run(argv + ["-i", "-q", "postgres"], traced=False).rc, 0, "pgbench -i")
+        r = box.run(argv + ["-n", "-M", mode, "-c", "4", "-j", "2", "-t", "100", "postgres"])
+        check(r.rc == 0 and b"400/400" in r.out, "pgbench %r" % r)
+        counts = {}
+        for s in box.recv.wait(2802):
+            check_query(s, server)
+            equal(s["error.type"], None, "error")
+            what = re.sub(r"-?\?|\$\d", "?", s["db.query.text"])     # a value may be negative
+            counts[what] = counts.get(what, 0) + 1
+        equal(sorted(n for what, n in counts.items() if not what.startswith("select ")), 7 * [400], "commands: %r" % counts)
+        equal(sum(counts.values()), 2802, "all, with the two that it begins with")
+
+
 if __name__ == "__main__":
     main()
