@@ -92,15 +92,15 @@ class MariaDB:
     def mark(self):
         return os.path.getsize(self.log)
 
-    def asked(self, mark):
-        """What the server was asked since: [(kind, text)], and all who asked are gone."""
+    def asked(self, mark, gone=True):
+        """What the server was asked since: [(kind, text)]. gone: waits until all who asked are gone."""
         def read():
             with open(self.log, errors="replace") as f:
                 f.seek(mark)
                 got = [m.groups() for m in map(_LOG.search, f.read().splitlines()) if m]
             here = {i for i, kind, _ in got if kind == "Connect"}   # the test's own may still be quitting
-            gone = {i for i, kind, text in got if kind == "Quit" or text.startswith("Access denied")}
-            return here and here <= gone and [(kind, text) for i, kind, text in got if i in here]
+            past = {i for i, kind, text in got if kind == "Quit" or text.startswith("Access denied")}
+            return here and (not gone or here <= past) and [(kind, text) for i, kind, text in got if i in here]
         return eventually(read, "all clients have quit")
 
 

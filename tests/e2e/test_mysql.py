@@ -149,5 +149,55 @@ def prepared(place):
                ("SELECT * FROM missing WHERE id = ?", "1146"), (text, None)], "texts and errors")
 
 
+@cases(**PLACES)
+def flask_under_gunicorn(place):
+    """Connections that threads share: each query is the child of the request that asked it."""
+    n, db = 320, mariadb()
+    name = db.database()
+    db.ask("CREATE TABLE users (id INT PRIMARY KEY, name VARCHAR(40))",
+           "CREATE TABLE visits (id INT PRIMARY KEY AUTO_INCREMENT, page VARCHAR(40))",
+           "INSERT INTO users VALUES (1, 'geheim-1'), (2, 'geheim-2'), (3, 'geheim-3')", database=name)
+    mark = db.mark()
+    with Sandbox() as box:
+        app = box.gunicorn("-k", "gthread", "--threads", "16", cwd=APPS, app="mysql_flask:app", workers=2,
+                           env={"DB_WHERE": place(db), "DB_USER": USER, "DB_PASSWORD": PASSWORD, "DB_NAME": name})
+        sent = load(app.port, n, 16, lambda i: ("GET", "/%s/%d" % ("user" if i % 8 else "missing", i), (), None))
+        equal(sorted({r.status for r in sent}), [200, 404], "what the clients got")
+        queries = 3 * (n - n // 8) + n // 8
+        box.recv.wait(n + queries, lambda s: is_server(s) or not s.name.startswith("SET"))
+        equal(app.stop(), 0, "exit status")
+        spans = box.recv.spans()
+        ids = by_id(spans)
+        mine = own(filter(is_client, spans))
+        equal((sum(map(is_server, spans)), len(mine)), (n, queries), "requests and queries")
+        for s in mine:
+            harmless(s)
+            parent = ids.get(s.parent_id)
+            check(parent is not None and is_server(parent), "%r has its request: %r" % (s, s.attrs))
+            check_child(s, parent)
+            number = parent["url.path"].split("/")[2]
+            check(re.search(r"\b(visit|name|count|missing)%s\b" % number, s["db.query.text"]),
+                  "%r is of %s" % (s["db.query.text"], parent["url.path"]))
+            check(parent.start <= s.start and s.end <= parent.end, "a query lies within its request")
+            equal(s["error.type"], "1146" if "missing" in s["db.query.text"] else None, "error of " + s.name)
+        asked = db.asked(mark, gone=False)
+        equal(len(spans) - n, sum(kind == "Query" for kind, _ in asked), "what the server was asked")
+
+
+@test
+def ten_thousand_queries():
+    """From 16 threads: not one is lost, made up, or told twice."""
+    db = mariadb()
+    name = db.database()
+    with Sandbox() as box:
+        out = box.run([PYTHON, os.path.join(APPS, "mysql_threads.py"), db.socket, USER, PASSWORD, name, "16", "625"],
+                      timeout=90)
+        equal((out.rc, out.out, out.err), (0, b"%d\n" % (16 * sum(range(625))), b""), "the program's own sum")
+        want = {"SELECT ? AS t%d_%d" % (t, i) for t in range(16) for i in range(625)}
+        box.recv.wait(len(want), lambda s: not s.name.startswith("SET"))
+        texts = [s["db.query.text"] for s in own(box.recv.spans())]
+        equal((len(texts), set(texts) == want), (10000, True), "spans, and each of its query")
+
+
 if __name__ == "__main__":
     main()
