@@ -143,18 +143,32 @@ static void add_request(struct buf *b, const struct span_attrs *a)
 	}
 }
 
+/* "SELECT * FROM t WHERE i = ?  postgresql" */
+static void add_query(struct buf *b, const struct span_attrs *a, struct slice system)
+{
+	struct slice query = text_of(a, "db.query.text");
+	if (query.n)
+		console_escape(b, query, TARGET_MOST);
+	else
+		buf_add(b, a->name, a->name_len);
+	buf_add(b, "  ", 2);
+	buf_add(b, system.p, system.n);
+}
+
 /* "GET /a?b  200  1.2 ms  ECONNRESET": what stands in a line but for the indentation and the names. */
 static void add_span(struct buf *b, const struct span_attrs *a)
 {
 	int64_t status = number_of(a, "http.response.status_code");
-	struct slice error = text_of(a, "error.type");
-	if (strcmp(a->name, "connect") == 0)
+	struct slice error = text_of(a, "error.type"), system = text_of(a, "db.system.name");
+	if (system.n)
+		add_query(b, a, system);
+	else if (strcmp(a->name, "connect") == 0)
 		add_connect(b, a);
 	else
 		add_request(b, a);
 	if (status)
 		add(b, "  %d", (int)status);
-	if (error.n && (error.p[0] < '0' || error.p[0] > '9')) {
+	if (error.n && (system.n || error.p[0] < '0' || error.p[0] > '9')) { /* no status once more */
 		buf_add(b, "  ", 2);
 		console_escape(b, error, 64);
 	}

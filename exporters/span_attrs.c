@@ -7,133 +7,20 @@
  */
 #include "exporters/span_attrs.h"
 #include "exporters/settings.h"
-#include "exporters/span_aws.h"
-#include "exporters/span_url.h"
+#include "exporters/span_maker.h"
 #include "proto/head_field.h"
 #include "proto/tracecontext.h"
-#include <arpa/inet.h>
 #include <strings.h>
 
 enum { /* of OTLP */
 	   KIND_SERVER = 2,
 	   KIND_CLIENT = 3,
-	   STATUS_ERROR = 2,
 	   PARENT_KNOWN = 0x100,
 	   PARENT_REMOTE = 0x200,
 };
 
 #define SMALL_TEXT 1024 /* addresses, numbers, NULs, prefixes of keys beside the record's own strings */
 #define COPIES 2        /* of one string, at most: Host in url.full and server.address, an AWS operation */
-
-struct maker {
-	struct span_attrs *o;
-	char *at; /* free text; there is room for all that can come (span_attrs_make) */
-	uint32_t max_attrs, max_chars;
-};
-
-/* ---- writing attributes ---- */
-
-static struct attr *begin(struct maker *m, const char *key, uint32_t key_len)
-{
-	struct span_attrs *o = m->o;
-	if (__builtin_expect(o->n >= m->max_attrs, 0)) {
-		o->dropped++;
-		return NULL;
-	}
-	struct attr *a = &o->attrs[o->n++];
-	a->key = key;
-	a->key_len = key_len;
-	return a;
-}
-
-static inline void text(struct maker *m, struct slice s)
-{
-	m->at += utf8_copy(m->at, s.p, s.n);
-}
-
-/* What text() wrote since `from` is the attribute's value. */
-static void end_text(struct maker *m, struct attr *a, char *from)
-{
-	size_t n = (size_t)(m->at - from);
-	if (__builtin_expect(n > m->max_chars, 0))
-		n = utf8_prefix(from, n, m->max_chars);
-	from[n] = 0;
-	m->at = from + n + 1;
-	a->type = ATTR_STRING;
-	a->str = from;
-	a->str_len = n;
-}
-
-static void add_str(struct maker *m, const char *key, uint32_t key_len, struct slice s)
-{
-	struct attr *a = s.n ? begin(m, key, key_len) : NULL;
-	if (!a)
-		return;
-	char *from = m->at;
-	text(m, s);
-	end_text(m, a, from);
-}
-
-/* Text of ours that outlives *out or lies in its text: not copied. */
-static void add_lit(struct maker *m, const char *key, uint32_t key_len, struct slice s)
-{
-	if (s.n > m->max_chars) {
-		add_str(m, key, key_len, s);
-		return;
-	}
-	struct attr *a = s.n ? begin(m, key, key_len) : NULL;
-	if (!a)
-		return;
-	a->type = ATTR_STRING;
-	a->str = s.p;
-	a->str_len = s.n;
-}
-
-static void add_int(struct maker *m, const char *key, uint32_t key_len, uint64_t value)
-{
-	struct attr *a = begin(m, key, key_len);
-	if (!a)
-		return;
-	a->type = ATTR_INT;
-	a->num = value > INT64_MAX ? INT64_MAX : (int64_t)value;
-}
-
-#define KEY(lit) "" lit, sizeof(lit) - 1
-#define STR(key, s) add_str(m, KEY(key), s)
-#define LIT(key, s) add_lit(m, KEY(key), s)
-#define INT(key, v) add_int(m, KEY(key), v)
-
-/* ---- addresses ---- */
-
-static char *decimal(char *p, uint32_t v)
-{
-	char digits[10];
-	unsigned n = 0;
-	do
-		digits[n++] = (char)('0' + v % 10);
-	while (v /= 10);
-	while (n)
-		*p++ = digits[--n];
-	return p;
-}
-
-/* As text, kept in *out for as long as that lives; empty for a Unix socket. */
-static struct slice address(struct maker *m, const struct rec_addr *a)
-{
-	char *from = m->at, *p = from;
-	if (a->family == 4) {
-		for (int i = 0; i < 4; i++) {
-			p = decimal(p, a->ip[i]);
-			*p++ = i < 3 ? '.' : 0;
-		}
-	} else if (a->family == 6 && inet_ntop(AF_INET6, a->ip, p, INET6_ADDRSTRLEN)) {
-		p += strlen(p) + 1;
-	} else {
-		return (struct slice){NULL, 0};
-	}
-	m->at = p;
-	return (struct slice){from, (uint32_t)(p - from - 1)};
-}
 
 /* ---- what spans have ---- */
 
@@ -190,13 +77,6 @@ static uint32_t default_port(struct slice scheme)
 	return is_word(scheme, "https") ? 443 : 80;
 }
 
-static void add_peer(struct maker *m, const struct span_rec *r, struct slice peer)
-{
-	LIT("network.peer.address", peer);
-	if (peer.n)
-		INT("network.peer.port", r->peer.port);
-}
-
 /* What server and client tell alike; `fails` is the first status that is an error. */
 static void add_exchange(struct maker *m, const struct span_rec *r, unsigned fails)
 {
@@ -213,7 +93,7 @@ static void add_exchange(struct maker *m, const struct span_rec *r, unsigned fai
 	if (error == ERR_NONE && status < fails)
 		return;
 	/* What cut a response off says more than the status that it had begun with. */
-	m->o->status = STATUS_ERROR;
+	m->o->status = SPAN_STATUS_ERROR;
 	if (error != ERR_NONE) {
 		const char *word = rec_error_name(error, r->err_no);
 		STR("error.type", from_to(word, word + strlen(word)));
@@ -304,81 +184,6 @@ static void peer_authority(struct maker *m, const struct span_rec *r, struct sli
 	}
 }
 
-/* The service's own name where it is known: "DynamoDB" for "dynamodb". */
-static struct slice service_id(struct slice signs_as)
-{
-	static const struct {
-		const char *as;
-		struct slice id;
-	} known[] = {
-		{"dynamodb", SLICE("DynamoDB")},
-		{"s3", SLICE("S3")},
-		{"sqs", SLICE("SQS")},
-		{"sns", SLICE("SNS")},
-		{"sts", SLICE("STS")},
-		{"kms", SLICE("KMS")},
-		{"ssm", SLICE("SSM")},
-		{"lambda", SLICE("Lambda")},
-		{"kinesis", SLICE("Kinesis")},
-		{"firehose", SLICE("Firehose")},
-		{"secretsmanager", SLICE("Secrets Manager")},
-		{"logs", SLICE("CloudWatch Logs")},
-		{"monitoring", SLICE("CloudWatch")},
-		{"events", SLICE("EventBridge")},
-		{"states", SLICE("SFN")},
-		{"cognito-idp", SLICE("Cognito Identity Provider")},
-		{"cognito-identity", SLICE("Cognito Identity")},
-		{"ecs", SLICE("ECS")},
-		{"ec2", SLICE("EC2")},
-		{"iam", SLICE("IAM")},
-		{"xray", SLICE("XRay")},
-	};
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (is_word(signs_as, known[i].as))
-			return known[i].id;
-	return signs_as;
-}
-
-/* An AWS API call: which, of what, and the name of the span. */
-static void add_aws(struct maker *m, const struct rec_view *v)
-{
-	struct span_aws c;
-	if (!span_aws_read(v, &c))
-		return;
-	struct slice service = service_id(c.service);
-	LIT("rpc.system", SLICE("aws-api"));
-	STR("rpc.service", service);
-	STR("rpc.method", c.operation);
-	STR("cloud.region", c.region);
-	STR("aws.request_id", v->str[REC_AWS_ID]);
-	if (c.kind == AWS_QUEUE)
-		STR("aws.sqs.queue.url", c.resource);
-	else if (c.kind == AWS_BUCKET)
-		STR("aws.s3.bucket", c.resource);
-	else if (c.kind == AWS_TOPIC)
-		STR("aws.sns.topic.arn", c.resource);
-	else if (c.kind == AWS_FUNCTION)
-		STR("faas.invoked_name", c.resource);
-	struct attr *tables = c.kind == AWS_TABLE && c.resource.n ? begin(m, KEY("aws.dynamodb.table_names")) : NULL;
-	if (tables) {
-		char *from = m->at;
-		text(m, c.resource);
-		end_text(m, tables, from);
-		tables->type = ATTR_STRINGS;
-		tables->n = 1;
-		tables->str_len++;
-	}
-	if (!c.operation.n)
-		return;
-	char *from = m->at;
-	text(m, service);
-	*m->at++ = '.';
-	text(m, c.operation);
-	m->o->name = from;
-	m->o->name_len = (uint32_t)(m->at - from);
-	*m->at++ = 0;
-}
-
 static void client(struct maker *m, const struct rec_view *v)
 {
 	const struct span_rec *r = v->rec;
@@ -418,7 +223,7 @@ static void client(struct maker *m, const struct rec_view *v)
 		INT("server.port", a.port ? a.port : port);
 	add_peer(m, r, peer);
 	add_exchange(m, r, 400);
-	add_aws(m, v);
+	span_aws_call(m, v);
 }
 
 static void failed_connect(struct maker *m, const struct span_rec *r)
@@ -426,7 +231,7 @@ static void failed_connect(struct maker *m, const struct span_rec *r)
 	const char *word = r->error == ERR_NONE ? "_OTHER" : rec_error_name(r->error, r->err_no);
 	m->o->name = "connect";
 	m->o->name_len = sizeof "connect" - 1;
-	m->o->status = STATUS_ERROR;
+	m->o->status = SPAN_STATUS_ERROR;
 	struct slice peer = address(m, &r->peer);
 	LIT("server.address", peer);
 	if (peer.n)
@@ -449,7 +254,7 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 {
 	const struct span_rec *r = v->rec;
 	uint8_t kind = r->kind, bits = r->bits;
-	if (kind < SPAN_SERVER || kind > SPAN_CONNECT || zero(r->trace_id, 16) || zero(r->span_id, 8))
+	if (kind < SPAN_SERVER || kind >= SPAN_KINDS || zero(r->trace_id, 16) || zero(r->span_id, 8))
 		return false;
 	o->kind = kind == SPAN_SERVER ? KIND_SERVER : KIND_CLIENT;
 	o->status = 0;
@@ -485,6 +290,8 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 		server(m, v);
 	else if (kind == SPAN_CLIENT)
 		client(m, v);
+	else if (kind == SPAN_DB)
+		span_db(m, v);
 	else
 		failed_connect(m, r);
 	/* Nobody saw the end of it: its process ended first. */

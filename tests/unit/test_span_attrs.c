@@ -1,4 +1,5 @@
 /* Each field of a record under its name in the semantic conventions. tests/e2e has the rules as a whole. */
+#include "proto/db.h"
 #include "span_sample.h"
 
 static struct span_attrs made;
@@ -49,6 +50,90 @@ TEST(server)
 	EQ_STR(get("error.type"), NULL);
 	EQ_STR(get("http.route"), NULL);
 	EQ_STR(get("remora.parent"), NULL);
+}
+
+static struct sample query(const char *text)
+{
+	struct sample s = sample_new(SPAN_DB);
+	s.view.str[REC_TARGET] = s.view.str[REC_HOST] = (struct slice){NULL, 0};
+	s.rec->method = DB_POSTGRESQL;
+	s.rec->minor = REC_DB_TEXT;
+	s.rec->status = 0;
+	s.rec->req_size = 1;
+	s.rec->peer.port = 5432;
+	SET(&s, REC_DB, "shop\nanna\n15.3\n");
+	sample_set(&s, REC_QUERY, text, strlen(text));
+	return s;
+}
+
+TEST(database)
+{
+	struct sample s = query("SELECT a FROM users WHERE id = ?");
+	make(&s);
+	EQ_STR(made.name, "SELECT users");
+	EQ_INT(made.kind, 3);
+	EQ_INT(made.status, 0);
+	EQ_STR(get("db.system.name"), "postgresql");
+	EQ_STR(get("db.namespace"), "shop");
+	EQ_STR(get("db.query.text"), "SELECT a FROM users WHERE id = ?");
+	EQ_STR(get("db.query.summary"), "SELECT users");
+	EQ_STR(get("db.operation.batch.size"), NULL);
+	EQ_STR(get("db.response.status_code"), NULL);
+	EQ_STR(get("server.address"), "192.0.2.9");
+	EQ_STR(get("server.port"), NULL); /* the usual one */
+	EQ_STR(get("network.peer.port"), "5432");
+	EQ_STR(get("http.request.method"), NULL);
+	EQ_STR(get("error.type"), NULL);
+}
+
+TEST(database_batch_on_a_unix_socket)
+{
+	struct sample s = query("INSERT INTO t VALUES (?)");
+	s.rec->method = DB_MARIADB;
+	s.rec->req_size = 40;
+	s.rec->peer = (struct rec_addr){0};
+	SET(&s, REC_PEER_NAME, "/run/mysqld/mysqld.sock");
+	make(&s);
+	EQ_STR(made.name, "BATCH INSERT t");
+	EQ_STR(get("db.system.name"), "mariadb");
+	EQ_STR(get("db.operation.batch.size"), "40");
+	EQ_STR(get("server.address"), "/run/mysqld/mysqld.sock");
+	EQ_STR(get("server.port"), NULL);
+	EQ_STR(get("network.peer.address"), NULL);
+}
+
+TEST(database_errors)
+{
+	struct sample s = query("SELECT ?");
+	s.rec->peer.port = 6543;
+	SET(&s, REC_DB_STATUS, "42P01");
+	make(&s);
+	EQ_INT(made.status, 2);
+	EQ_STR(get("db.response.status_code"), "42P01");
+	EQ_STR(get("error.type"), "42P01");
+	EQ_STR(get("server.port"), "6543");
+	s = query("SELECT ?");
+	s.rec->error = ERR_PEER_CLOSED;
+	make(&s);
+	EQ_INT(made.status, 2);
+	EQ_STR(get("error.type"), "peer_closed");
+	EQ_STR(get("db.response.status_code"), NULL);
+	s = query("");
+	s.rec->minor = REC_DB_LOGIN;
+	SET(&s, REC_DB_STATUS, "28P01");
+	make(&s);
+	EQ_STR(made.name, "connect");
+	EQ_STR(get("db.query.text"), NULL);
+}
+
+TEST(database_of_an_unknown_kind)
+{
+	struct sample s = query("");
+	s.rec->method = 77;
+	s.view.str[REC_DB] = (struct slice){NULL, 0};
+	make(&s);
+	EQ_STR(made.name, "other_sql");
+	EQ_STR(get("db.namespace"), NULL);
 }
 
 TEST(server_with_all_there_is)
@@ -301,7 +386,7 @@ TEST(hostile_record)
 	EQ_STR(get("network.protocol.version"), NULL);
 	s.rec->kind = 0;
 	OK(!span_attrs_make(&made, &s.view, &no_limits));
-	s.rec->kind = SPAN_CONNECT + 1;
+	s.rec->kind = SPAN_KINDS;
 	OK(!span_attrs_make(&made, &s.view, &no_limits));
 	s.rec->kind = SPAN_CLIENT;
 	memset(s.rec->span_id, 0, 8);
@@ -315,7 +400,7 @@ TEST(long_strings)
 {
 	static char big[REC_VAR_MAX];
 	memset(big, 0xff, sizeof big);
-	for (uint8_t kind = SPAN_SERVER; kind <= SPAN_CONNECT; kind++)
+	for (uint8_t kind = SPAN_SERVER; kind < SPAN_KINDS; kind++)
 		for (int tag = 1; tag < REC_TAG_MAX; tag++)
 			for (size_t n = 300; n <= sizeof big; n = n < 700 ? n + 1 : n * 4) {
 				struct sample s = sample_new(kind);
