@@ -157,16 +157,16 @@ TEST(almost_nothing_is_known)
 static struct span_copy sample_query(uint8_t system, const char *text, const char *status)
 {
 	struct span_copy c = sample_span(SPAN_DB, "", 1780000000050);
-	const char *strings[][2] = {{(char[]){REC_DB, 0}, "shop\nworf\n15.3\n"}, {(char[]){REC_QUERY, 0}, text}, {(char[]){REC_DB_STATUS, 0}, status}};
+	const char tags[] = {REC_DB, REC_QUERY, REC_DB_STATUS}, *strings[] = {"shop\nworf\n15.3\n", text, status};
 	c.rec.method = system;
 	c.rec.status = 0;
 	c.rec.var_len = 0;
 	for (int i = 0; i < 3; i++) {
-		uint16_t n = (uint16_t)strlen(strings[i][1]);
+		uint16_t n = (uint16_t)strlen(strings[i]);
 		char *p = c.rec.var + c.rec.var_len;
-		p[0] = strings[i][0][0];
+		p[0] = tags[i];
 		memcpy(p + 2, &n, 2);
-		memcpy(p + 4, strings[i][1], n);
+		memcpy(p + 4, strings[i], n);
 		c.rec.var_len += n ? 4u + n : 0;
 	}
 	return c;
@@ -202,7 +202,14 @@ TEST(queries_in_the_timeline)
 	EQ_STR(str(item, "data.body.telemetry.4.level"), "error");
 	static const struct {
 		const char *begin, *end;
-	} want[] = {{"SELECT", ": 5 ms"}, {"INSERT", ": 1062, 5 ms"}, {"mariadb login", ": 1045, 5 ms"}, {"UPDATE", ": no answer"}, {"postgresql", ", 5 ms"}, {"postgresql", ": 5 ms"}};
+	} want[] = {
+		{"SELECT", ": 5 ms"},
+		{"INSERT", ": 1062, 5 ms"},
+		{"mariadb login", ": 1045, 5 ms"},
+		{"UPDATE", ": no answer"},
+		{"postgresql", ", 5 ms"},
+		{"postgresql", ": 5 ms"},
+	};
 	for (unsigned i = 0; i < 6; i++) {
 		char path[64];
 		snprintf(path, sizeof path, "data.body.telemetry.%u.body.message", i);
