@@ -141,7 +141,8 @@ void span_event_path(struct span_event *e, const char *path)
 static bool ended_with_its_process(const struct rec_view *v)
 {
 	uint8_t kind = v->rec->kind, error = v->rec->error;
-	return kind >= SPAN_SERVER && kind <= SPAN_CLIENT && (error == ERR_CRASHED || error == ERR_PROCESS_KILLED) && v->proc;
+	bool runs = kind == SPAN_SERVER || kind == SPAN_CLIENT || kind == SPAN_DB;
+	return runs && (error == ERR_CRASHED || error == ERR_PROCESS_KILLED) && v->proc;
 }
 
 const struct span_event *span_events_look(const struct span_events *s, const struct rec_view *v)

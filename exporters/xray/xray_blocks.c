@@ -33,6 +33,9 @@ static bool is_placed(const struct attr *a)
 		"aws.s3.bucket",
 		"aws.sns.topic.arn",
 		"faas.invoked_name",
+		"db.system.name",
+		"db.namespace",
+		"db.query.text",
 	};
 	for (size_t i = 0; i < sizeof placed / sizeof *placed; i++)
 		if (strcmp(key, placed[i]) == 0)

@@ -1,6 +1,6 @@
 /*
  * Why a request failed: the chain of exceptions that it raised or died of, each leading to the one that caused it; or
- * what became of its connection.
+ * what became of its connection; or what a database said.
  */
 #include "exporters/xray/xray_priv.h"
 
@@ -97,7 +97,7 @@ static void put_failure(struct doc *d)
 void xray_put_cause(struct doc *d)
 {
 	const struct span_event *e = d->s->event;
-	if (d->s->in_progress || (!e && d->s->view->rec->error == ERR_NONE))
+	if (d->s->in_progress || (!e && !has_failed(d)))
 		return;
 	j_open(&d->j, "cause", '{');
 	if (e && e->cwd)

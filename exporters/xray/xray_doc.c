@@ -15,7 +15,7 @@ enum { /* of OTLP, as span_attrs.h has them */
 
 /* ---- parts ---- */
 
-static void put_name(struct doc *d, struct slice s)
+void xray_put_name(struct doc *d, struct slice s)
 {
 	char name[XRAY_NAME_MOST * 4 + 1];
 	size_t n = xray_name_clean(s, name);
@@ -33,7 +33,7 @@ static void put_service_name(struct doc *d)
 	const struct xray_settings *x = &d->s->settings->xray;
 	struct slice host = d->s->attrs->kind == KIND_SERVER && x->dynamic ? host_of(d->s->view) : (struct slice){NULL, 0};
 	const char *name = x->name ? x->name : d->s->resource->service_name;
-	put_name(d, host.n && glob_fits(slice_of(x->dynamic), host, true) ? host : slice_of(name));
+	xray_put_name(d, host.n && glob_fits(slice_of(x->dynamic), host, true) ? host : slice_of(name));
 }
 
 static void put_trace_id(struct doc *d)
@@ -123,14 +123,20 @@ static void put_http(struct doc *d)
 	j_close(&d->j, '}');
 }
 
+/* Of HTTP; 0: none. */
+static uint16_t status_of(const struct doc *d)
+{
+	return is_db(d) ? 0 : d->s->view->rec->status;
+}
+
 static bool has_fault(const struct doc *d)
 {
-	return (d->s->event && !d->s->event->handled) || d->s->view->rec->error != ERR_NONE || d->s->view->rec->status >= 500;
+	return (d->s->event && !d->s->event->handled) || has_failed(d) || status_of(d) >= 500;
 }
 
 static void put_flags(struct doc *d)
 {
-	uint16_t status = d->s->view->rec->status;
+	uint16_t status = status_of(d);
 	if (d->s->in_progress)
 		return;
 	if (status >= 400 && status < 500)
@@ -205,15 +211,21 @@ static void subsegment(struct doc *d)
 		root_id(r, parent);
 	j_text(&d->j, "type", SLICE("subsegment"));
 	struct span_aws call;
-	bool aws = span_aws_read(d->s->view, &call);
-	put_name(d, aws ? call.service : host.n ? host
-	                                        : (struct slice){d->s->attrs->name, d->s->attrs->name_len});
+	bool aws = !is_db(d) && span_aws_read(d->s->view, &call);
+	if (is_db(d))
+		xray_put_sql_name(d);
+	else
+		xray_put_name(d, aws ? call.service : host.n ? host
+		                                             : (struct slice){d->s->attrs->name, d->s->attrs->name_len});
 	j_id(&d->j, "id", r->span_id);
 	put_trace_id(d);
 	j_id(&d->j, "parent_id", parent);
 	put_times(d);
 	j_text(&d->j, "namespace", aws ? SLICE("aws") : SLICE("remote"));
-	put_http(d);
+	if (is_db(d))
+		xray_put_sql(d);
+	else
+		put_http(d);
 	put_flags(d);
 	xray_put_cause(d);
 	xray_put_annotations(d, false);

@@ -1,4 +1,4 @@
-/* Inside xray_doc.c, xray_cause.c and xray_blocks.c: a document that is being written. */
+/* Inside xray_doc.c, xray_sql.c, xray_cause.c and xray_blocks.c: a document that is being written. */
 #ifndef REMORA_XRAY_PRIV_H
 #define REMORA_XRAY_PRIV_H
 
@@ -62,6 +62,26 @@ static inline void put_text(struct doc *d, const char *key, struct slice s, size
 		s.n = (uint32_t)utf8_prefix(s.p, s.n, most);
 	j_text(&d->j, key, s);
 }
+
+static inline bool is_db(const struct doc *d)
+{
+	return d->s->view->rec->kind == SPAN_DB;
+}
+
+/* It has not come to its end, or a database says that it failed. */
+static inline bool has_failed(const struct doc *d)
+{
+	return d->s->view->rec->error != ERR_NONE || (is_db(d) && d->s->view->str[REC_DB_STATUS].n);
+}
+
+/* ---- xray_doc.c ---- */
+
+void xray_put_name(struct doc *d, struct slice s);
+
+/* ---- xray_sql.c ---- */
+
+void xray_put_sql(struct doc *d);
+void xray_put_sql_name(struct doc *d);
 
 /* ---- xray_cause.c ---- */
 

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "conn/db_statements.h"
 #include "conn/http.h"
+#include "conn/names.h"
 #include "proto/mysql.h"
 #include "proto/postgres.h"
 #include "proto/sql.h"
@@ -283,6 +284,8 @@ void db_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 		feed(c, fd, server, p, n);
 }
 
+_Static_assert(NAME_MOST <= sizeof((struct text *)0)->p, "a name fits");
+
 /* A peer without an address is told by its path. */
 static void name_peer(struct db *d, int fd)
 {
@@ -314,7 +317,10 @@ bool db_begin(struct conn *c, int fd, bool tx, const char *p, size_t n, uint64_t
 	d->sent_ns = c->connect_ns ? c->connect_ns : real_ns();
 	c->db = d;
 	c->role = ROLE_DB;
-	if (!c->peer.family)
+	conn_addresses(c, fd);
+	if (c->peer.family)
+		d->peer.n = (uint8_t)names_find(&c->peer, d->peer.p);
+	else
 		name_peer(d, fd);
 	if (tx)
 		db_tx(c, fd, p, n, start_ns);

@@ -3,8 +3,10 @@
 #include "config.h"
 #include "base/probe.h"
 #include "conn/http.h"
+#include "conn/names.h"
 #include "log/text.h"
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -79,6 +81,18 @@ void on_connected(int fd, int r, int err)
 	         err != EINVAL && err != EFAULT)
 		connect_failed(c, err, ERR_ERRNO);
 	conn_unlock(c, fd);
+}
+
+#define RESOLVED_MOST 8 /* addresses of one name that are looked at */
+
+void on_resolved(const char *name, const struct addrinfo *list)
+{
+	size_t n = name ? strnlen(name, NAME_MOST + 1) : 0;
+	struct rec_addr a;
+	for (unsigned i = 0; n && n <= NAME_MOST && list && i < RESOLVED_MOST; i++, list = list->ai_next) {
+		conn_addr_set(&a, list->ai_addr, list->ai_addrlen);
+		names_add(&a, (struct slice){name, (uint32_t)n});
+	}
 }
 
 void on_so_error(int fd, int err)

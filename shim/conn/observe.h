@@ -26,11 +26,13 @@ void on_listen(int fd);                                           /* after */
 /* Around connect. False: not a stream socket that we follow. */
 bool on_connect(int fd, const struct sockaddr *to, socklen_t n);
 void on_connected(int fd, int r, int err);
-void on_so_error(int fd, int err);                  /* after getsockopt(SO_ERROR) */
-void on_shutdown(int fd, int how);                  /* after */
-void on_close(int fd);                              /* before */
-void on_close_range(unsigned first, unsigned last); /* before */
-void on_dup(int from, int to);                      /* after */
+struct addrinfo;
+void on_resolved(const char *name, const struct addrinfo *list); /* after getaddrinfo */
+void on_so_error(int fd, int err);                               /* after getsockopt(SO_ERROR) */
+void on_shutdown(int fd, int how);                               /* after */
+void on_close(int fd);                                           /* before */
+void on_close_range(unsigned first, unsigned last);              /* before */
+void on_dup(int from, int to);                                   /* after */
 /* dup2 onto `to`: taken out before the call, put back if that failed. */
 uintptr_t on_replace(int to);
 void on_replaced(int from, int to, uintptr_t old, bool done);

@@ -90,6 +90,12 @@ static void observe_accept(int fd, const struct sockaddr *peer, const socklen_t 
 	export_thread_poke();
 }
 
+static void observe_getaddrinfo(int r, const char *name, struct addrinfo *const *list)
+{
+	if (r == 0)
+		on_resolved(name, *list);
+}
+
 static void observe_getsockopt(int fd, int level, int name, const void *value, const socklen_t *n)
 {
 	if (level == SOL_SOCKET && name == SO_ERROR && value && n && *n >= sizeof(int))

@@ -17,6 +17,7 @@
 #include <sys/select.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <netdb.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>

@@ -36,6 +36,8 @@ _BLOCKS = {"ec2": {"instance_id": str, "instance_size": str, "ami_id": str, "ava
            "xray": {"sdk": str, "sdk_version": str, "auto_instrumentation": bool, "sampling_rule_name": str}}
 _REQUEST = {"method": str, "url": str, "user_agent": str, "client_ip": str, "x_forwarded_for": bool, "traced": bool}
 _RESPONSE = {"status": int, "content_length": int}
+_SQL = {"connection_string": str, "url": str, "sanitized_query": str, "database_type": str, "database_version": str,
+        "driver_version": str, "user": str, "preparation": str}
 
 
 def _once(pairs):
@@ -105,6 +107,13 @@ def faults(doc):
             bad.append("http.request.%s has %d characters" % (key, len(val)))
     if sub and "x_forwarded_for" in http.get("request", {}):
         bad.append("x_forwarded_for of a subsegment")
+    _types("sql", doc.get("sql", {}), _SQL, bad)
+    if "" in doc.get("sql", {}).values():
+        bad.append("an empty string in sql")
+    if doc.get("sql", {}).get("preparation", "call") not in ("call", "statement"):
+        bad.append("sql.preparation %r" % doc["sql"]["preparation"])
+    if "sql" in doc and (not sub or "http" in doc):
+        bad.append("sql in a segment, or beside http")
     if doc.get("throttle") and not doc.get("error"):
         bad.append("throttle without error")
     cause = doc.get("cause", {})

@@ -193,6 +193,10 @@ static void good_calls(void)
 	T(connect(c, (void *)&sa, n) < 0);
 	n = sizeof type;
 	T(getsockopt(a, SOL_SOCKET, SO_TYPE, &type, &n));
+	struct addrinfo *list = NULL;
+	T(getaddrinfo("localhost", NULL, NULL, &list));
+	freeaddrinfo(list);
+	T(getaddrinfo("127.0.0.1", "no such service", NULL, &list));
 	T(recv(c, buf, 9, 0));
 	T(read(a, buf, 9));
 	int d = (int)V(dup(a)), d2 = (int)V(dup2(a, 400)), d3 = (int)V(dup3(a, 401, O_CLOEXEC));

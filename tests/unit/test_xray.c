@@ -1,6 +1,7 @@
 /* X-Ray: addresses, names, wildcards, documents. What a daemon receives is in tests/e2e/test_xray.py. */
 #include "base/glob.h"
 #include "exporters/xray/xray.h"
+#include "proto/db.h"
 #include "span_sample.h"
 #include "build/deps/include/cjson/cJSON.h"
 
@@ -154,6 +155,114 @@ TEST(an_aws_call)
 	HAS(d, "\"parent_id\":\"a0a0a0a0a0a0a0a0\"");
 	HAS(d, "\"namespace\":\"aws\"");
 	HAS(d, "\"aws\":{\"operation\":\"GetItem\",\"region\":\"ca-central-1\",\"request_id\":\"ID1\",\"table_name\":\"cruddur\",");
+}
+
+/* ---- database commands ---- */
+
+static struct sample sample_db(enum db_system system, enum rec_db what)
+{
+	struct sample s = sample_new(SPAN_DB);
+	memset(s.rec->parent_id, 0xa0, 8);
+	s.rec->method = (uint8_t)system;
+	s.rec->minor = what;
+	s.rec->status = 0;
+	s.rec->req_size = 1;
+	s.rec->peer.port = 5433;
+	s.view.str[REC_TARGET] = s.view.str[REC_HOST] = (struct slice){NULL, 0};
+	SET(&s, REC_DB, "cruddur\nworf\n15.4\n");
+	SET(&s, REC_QUERY, "SELECT name FROM users WHERE id = ?");
+	return s;
+}
+
+TEST(a_database_command)
+{
+	struct sample s = sample_db(DB_POSTGRESQL, REC_DB_TEXT);
+	const char *d = document(&s, &no_limits, NULL, false);
+	HAS(d, "{\"type\":\"subsegment\",\"name\":\"cruddur@192.0.2.9\",");
+	HAS(d, "\"parent_id\":\"a0a0a0a0a0a0a0a0\"");
+	HAS(d, "\"namespace\":\"remote\",\"sql\":{\"url\":\"postgresql://192.0.2.9:5433/cruddur\","
+	       "\"connection_string\":\"192.0.2.9:5433/cruddur\",\"sanitized_query\":\"SELECT name FROM users WHERE id = ?\","
+	       "\"database_type\":\"postgresql\",\"database_version\":\"15.4\",\"user\":\"worf\"},\"aws\":{\"xray\":");
+	HAS(d, "\"db.query.summary\":");
+	OK(!strstr(d, "\"http\"") && !strstr(d, "\"fault\"") && !strstr(d, "\"error\"") && !strstr(d, "\"cause\""));
+	OK(!strstr(d, "\"db.query.text\"") && !strstr(d, "\"db.namespace\"")); /* they have their places */
+	s.rec->status = 404;                                                   /* no HTTP */
+	d = document(&s, &no_limits, NULL, false);
+	OK(!strstr(d, "\"fault\"") && !strstr(d, "\"error\""));
+}
+
+TEST(a_database_command_that_failed)
+{
+	struct sample s = sample_db(DB_POSTGRESQL, REC_DB_TEXT);
+	SET(&s, REC_DB_STATUS, "42P01");
+	const char *d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"fault\":true,\"cause\":{\"exceptions\":[{\"id\":\"ac66a3c0bd327527\",\"type\":\"42P01\",\"message\":\"SELECT");
+	HAS(d, " 192.0.2.9: 42P01\",\"remote\":true}]}");
+	OK(!strstr(d, "\"error\":"));
+	s.view.str[REC_DB_STATUS] = (struct slice){NULL, 0};
+	s.rec->error = ERR_PEER_CLOSED;
+	d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"fault\":true");
+	HAS(d, "\"remote\":true");
+	s.rec->error = ERR_CRASHED;
+	d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"fault\":true");
+	HAS(d, "\"remote\":false");
+}
+
+TEST(database_servers)
+{
+	struct sample s = sample_db(DB_MARIADB, REC_DB_PREPARED);
+	const char *d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"url\":\"mariadb://192.0.2.9:5433/cruddur\"");
+	HAS(d, "\"database_type\":\"mariadb\"");
+	HAS(d, "\"preparation\":\"statement\"}");
+	SET(&s, REC_QUERY, "call pay(?)");
+	HAS(document(&s, &no_limits, NULL, false), "\"preparation\":\"call\"}");
+	SET(&s, REC_QUERY, "CALLS");
+	SET(&s, REC_DB, "my db/\xc3\xa9\n\n\n");
+	s.rec->peer = (struct rec_addr){.ip = {0x20, 1, 0xd, 0xb8}, .port = 3306, .family = 6};
+	d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"preparation\":\"statement\"}");
+	HAS(d, "\"name\":\"my db/\xc3\xa9@2001:db8::\"");
+	HAS(d, "\"sql\":{\"url\":\"mariadb://[2001:db8::]:3306/my%20db%2F%C3%A9\",\"connection_string\":\"[2001:db8::]:3306/my db/\xc3\xa9\"");
+	OK(!strstr(d, "database_version") && !strstr(d, "\"user\""));
+	SET(&s, REC_PEER_NAME, "db.internal");
+	HAS(document(&s, &no_limits, NULL, false), "\"connection_string\":\"db.internal:3306/");
+	/* no database, no URL; a socket is no host */
+	SET(&s, REC_DB, "\nworf\n\n");
+	d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"name\":\"db.internal\"");
+	HAS(d, "\"sql\":{\"connection_string\":\"db.internal:3306\"");
+	s.rec->peer = (struct rec_addr){.family = 0};
+	SET(&s, REC_DB, "cruddur\n\n\n");
+	SET(&s, REC_PEER_NAME, "/run/my.sock");
+	d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"name\":\"cruddur@/run/my.sock\"");
+	HAS(d, "\"sql\":{\"connection_string\":\"/run/my.sock/cruddur\"");
+	/* nothing at all is known */
+	s.view.str[REC_DB] = s.view.str[REC_PEER_NAME] = s.view.str[REC_QUERY] = (struct slice){NULL, 0};
+	d = document(&s, &no_limits, NULL, false);
+	HAS(d, "\"name\":\"mariadb\"");
+	HAS(d, "\"sql\":{\"database_type\":\"mariadb\",\"preparation\":\"statement\"}");
+}
+
+TEST(a_long_query)
+{
+	static char query[64000];
+	struct sample s = sample_db(DB_MYSQL, REC_DB_TEXT);
+	memset(query, 'q', sizeof query);
+	memcpy(query, "SELECT ", 7);
+	sample_set(&s, REC_QUERY, query, 60000);
+	const char *d = document(&s, &no_limits, NULL, false);
+	OK(out.n > 60000 && out.n <= XRAY_DOC_MAX);
+	HAS(d, "\"database_type\":\"mysql\"");
+	memset(query + 7, 1, sizeof query - 7); /* six bytes each in JSON */
+	sample_set(&s, REC_QUERY, query, sizeof query);
+	d = document(&s, &no_limits, NULL, false);
+	OK(out.n > 20000 && out.n <= XRAY_DOC_MAX);
+	HAS(d, "\"sanitized_query\":\"SELECT \\u0001");
+	HAS(d, "\"database_type\":\"mysql\"");
 }
 
 /* First most frames go, then the metadata, all frames, the annotations; then the document. */

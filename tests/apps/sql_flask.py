@@ -1,0 +1,62 @@
+"""A Flask program that asks PostgreSQL, and knows nothing of tracing.
+
+usage: sql_flask.py DSN     prints "listening PORT"
+"""
+import contextlib
+import sys
+
+import flask
+import psycopg2
+from werkzeug.serving import make_server
+
+DSN = sys.argv[1]
+app = flask.Flask(__name__)
+
+
+@app.route("/read")
+def read():
+    with contextlib.closing(psycopg2.connect(DSN)) as db, db.cursor() as c:
+        c.execute("SELECT name, %s FROM users WHERE name = %s AND age > %s", ("attic-note", "worf-the-first", 77001))
+        return {"rows": c.fetchall()}
+
+
+@app.route("/write")
+def write():
+    with contextlib.closing(psycopg2.connect(DSN)) as db, db.cursor() as c:
+        db.autocommit = True
+        c.execute("INSERT INTO users VALUES (%s, %s)", ("data-of-omicron", 77002))
+        return {"rows": c.rowcount}
+
+
+@app.route("/bad")
+def bad():
+    with contextlib.closing(psycopg2.connect(DSN)) as db, db.cursor() as c:
+        db.autocommit = True
+        try:
+            c.execute("SELECT 'bad-note' FROM nowhere")
+        except psycopg2.Error as e:
+            return {"code": e.pgcode}
+
+
+@app.route("/duplicate")
+def duplicate():
+    with contextlib.closing(psycopg2.connect(DSN)) as db, db.cursor() as c:
+        db.autocommit = True
+        try:
+            c.execute("INSERT INTO users VALUES ('worf-the-first', 77003)")
+        except psycopg2.Error as e:
+            return {"code": e.pgcode}
+
+
+@app.route("/stranger")
+def stranger():
+    try:
+        psycopg2.connect(DSN.replace("dbname=shop", "dbname=no_such_database"))
+    except psycopg2.OperationalError:
+        return "refused"
+
+
+if __name__ == "__main__":
+    server = make_server("127.0.0.1", 0, app)
+    print("listening", server.port, flush=True)
+    server.serve_forever()
