@@ -41,7 +41,7 @@ struct postgres {
 	uint8_t phase;
 	bool open;            /* since the last Sync the client has sent something that Sync ends */
 	bool failed;          /* the server skips what is left of the oldest group */
-	bool copying, copied; /* in COPY FROM by Execute, whose Syncs do not count; the client has ended it */
+	bool copying;         /* in COPY FROM by Execute: Syncs do not count until the client has ended it */
 	uint8_t parsed_at;    /* next place in `parsed` */
 	uint8_t portal_at;    /* and in `portal` */
 	uint16_t first, runs; /* ring: what is outstanding, oldest first */
