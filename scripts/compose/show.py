@@ -27,7 +27,8 @@ def tree(spans):
             if (s.get("parentSpanId") == parent) if parent else s.get("parentSpanId") not in ids:
                 a = s["attributes"]
                 ms = (int(s["endTimeUnixNano"]) - int(s["startTimeUnixNano"])) / 1e6
-                what = a.get("url.full") or a.get("url.path") or ""
+                what = a.get("url.full") or a.get("url.path") or short(a.get("db.query.text", ""), 70)
+                what = what if what != s["name"] else ""
                 lines.append("%s%s %s  %s  %.1f ms" % ("   " * depth + ("└─ " if depth else ""), s["name"], what,
                                                       a.get("http.response.status_code", ""), ms))
                 walk(s["spanId"], depth + 1)
@@ -38,13 +39,14 @@ def tree(spans):
 
 def document(d):
     aws = d.get("aws", {})
-    what = " ".join(filter(None, [aws.get("operation"), aws.get("table_name")])) or d.get("http", {}).get("request", {}).get("url", "")
+    what = " ".join(filter(None, [aws.get("operation"), aws.get("table_name")])) or d.get("http", {}).get("request", {}).get("url") or \
+        short(d.get("sql", {}).get("sanitized_query", ""), 70)
     rule = aws.get("xray", {}).get("sampling_rule_name")
     return "%-14s %s  %s%s" % (d["name"], what, d["trace_id"], "  by rule " + rule if rule else "")
 
 
-def short(text):
-    return textwrap.shorten(re.sub(r"\x1b\[\d+m", "", text), 110)
+def short(text, most=110):
+    return textwrap.shorten(re.sub(r"\x1b\[\d+m", "", text), most)
 
 
 def show(title, lines, none):

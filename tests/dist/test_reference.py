@@ -16,6 +16,16 @@ VARY = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\d[T ][\d:.+]+|0x[0-9
                   r"(?<=frm=)\d+|(?<=frame-)\d+")
 
 
+# What activities.py asks PostgreSQL by a request: psycopg binds the values on the server, so the texts have none.
+HOME = "SELECT * FROM activities ORDER BY created_at DESC LIMIT ?"
+QUERIES = [("/api/activities/home", HOME),
+           ("/api/activities", "INSERT INTO activities (handle, message) VALUES ($1, $2) RETURNING *"),
+           ("/api/activities/@andrewbrown", "SELECT * FROM activities WHERE handle = $1"),
+           ("/api/activities/@nobody", "SELECT * FROM activities WHERE handle = $1")]
+# Beside them: what makes the table, and what the driver sends itself.
+OTHERS = re.compile(r"CREATE TABLE IF NOT EXISTS activities \(.*\)|BEGIN|COMMIT|ROLLBACK", re.S)
+
+
 def answers(s):
     return [(status, VARY.sub("#", text)) for status, text in (s.request(*r) for r in REQUESTS)]
 
@@ -39,13 +49,18 @@ def every_request_is_a_span_and_its_calls_are_children():
               sorted([(m, p, a[0]) for (m, p, _), a in zip(REQUESTS, got)] + [("GET", "/api/health-check", 200)]), "servers")
         equal({x["resource"]["service.name"] for x in spans}, {"backend-flask"}, "service.name")
         by = {x["attributes"]["url.path"]: x for x in servers if not x.get("parentSpanId")}
-        clients = [x for x in spans if x["kind"] == 3]
+        asked = [x for x in spans if "db.system.name" in x["attributes"]]
+        clients = [x for x in spans if x["kind"] == 3 and x not in asked]
         dynamo = [x for x in clients if x["attributes"]["url.full"].startswith(s.ddb_url)]
         check(dynamo and {x.get("parentSpanId") for x in dynamo} <=
               {by["/api/messages"]["spanId"], by["/api/message_groups"]["spanId"]}, "DynamoDB calls belong to their requests")
         call, = [x for x in clients if x not in dynamo]
         inner, = [x for x in servers if x.get("parentSpanId") == call["spanId"]]
         equal((call["parentSpanId"], inner["traceId"]), (by["/api/proxy"]["spanId"], by["/api/proxy"]["traceId"]), "one trace")
+        told = [(x["parentSpanId"], x["attributes"]["db.query.text"]) for x in asked]
+        equal(sorted(t for t in told if not OTHERS.fullmatch(t[1])), sorted((by[path]["spanId"], text) for path, text in QUERIES), "queries")
+        equal({(x["kind"], x["attributes"]["db.system.name"], x["attributes"]["db.namespace"]) for x in asked},
+              {(3, "postgresql", "cruddur")}, "the database")
         log = s.log("backend-flask")
         check("remora" not in log, "remora had nothing to say: %s" % log[-400:])
 
@@ -66,6 +81,15 @@ def segments_reach_the_x_ray_daemon():
               sorted([(s.url + p, a[0]) for (_, p, _), a in zip(REQUESTS, got)] + [(s.url + "/api/health-check", 200)]), "segments")
         calls = {(d["aws"]["operation"], d["aws"].get("table_name")) for d in s.segments() if d.get("namespace") == "aws"}
         check({("PutItem", "cruddur-messages"), ("Query", "cruddur-messages")} <= calls, "DynamoDB: %r" % calls)
+
+        def asked():
+            return [d for d in s.segments() if not OTHERS.fullmatch(d.get("sql", {}).get("sanitized_query", "BEGIN"))]
+        s.wait("the queries were forwarded", lambda: len(asked()) >= len(QUERIES))
+        by = {d["http"]["request"]["url"].split("?")[0]: d["id"] for d in served()}
+        equal(sorted((d["parent_id"], d["sql"]["sanitized_query"]) for d in asked()),
+              sorted((by[s.url + path], text) for path, text in QUERIES), "queries")
+        equal({(d["name"], d["sql"]["database_type"], d["sql"]["user"], d["sql"]["url"]) for d in asked()},
+              {("cruddur@127.0.0.1", "postgresql", "postgres", "postgresql://127.0.0.1:%d/cruddur" % s.db_port)}, "the database")
 
 
 @test
@@ -118,6 +142,7 @@ def make_reference_shows_and_ends_all():
                 break
         text = "".join(lines)
         check("GET /api/activities/home  200" in text and "└─ DynamoDB.PutItem http" in text, text)
+        check("└─ SELECT" in text and "LIMIT ?" in text and re.search(r"cruddur@127\.0\.0\.1 +SELECT \* FROM activities", text), "queries: %s" % text)
         for part in ("Traces, at the collector", "Documents, forwarded", "Lines in CloudWatch Logs", "Items in Rollbar"):
             check(part in text and "(none" not in text, "%s: %s" % (part, text))
         joined = text[text.index("The failed request in all four"):]

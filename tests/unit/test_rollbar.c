@@ -200,23 +200,12 @@ TEST(queries_in_the_timeline)
 	EQ_STR(str(item, "data.body.telemetry.0.level"), "info");
 	EQ_STR(str(item, "data.body.telemetry.1.level"), "error");
 	EQ_STR(str(item, "data.body.telemetry.4.level"), "error");
-	static const struct {
-		const char *begin, *end;
-	} want[] = {
-		{"SELECT", ": 5 ms"},
-		{"INSERT", ": 1062, 5 ms"},
-		{"mariadb login", ": 1045, 5 ms"},
-		{"UPDATE", ": no answer"},
-		{"postgresql", ", 5 ms"},
-		{"postgresql", ": 5 ms"},
-	};
+	static const char *const want[] = {"SELECT users: 5 ms", "INSERT t: 1062, 5 ms", "mariadb login: 1045, 5 ms",
+	                                   "UPDATE t: no answer", "postgresql: peer_closed, 5 ms", "postgresql: 5 ms"};
 	for (unsigned i = 0; i < 6; i++) {
 		char path[64];
 		snprintf(path, sizeof path, "data.body.telemetry.%u.body.message", i);
-		const char *line = str(item, path);
-		unit_case("%s", line);
-		OK(strncmp(line, want[i].begin, strlen(want[i].begin)) == 0);
-		OK(strlen(line) > strlen(want[i].end) && strcmp(line + strlen(line) - strlen(want[i].end), want[i].end) == 0);
+		EQ_STR(str(item, path), want[i]);
 	}
 	OK(!at(item, "data.body.telemetry.0.body.url") && !at(item, "data.body.telemetry.0.body.method"));
 	cJSON_Delete(item);
