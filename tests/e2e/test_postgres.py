@@ -101,6 +101,16 @@ def psql():
         box.recv.wait(1, lambda s: s["db.query.text"] == "select ?; select ?")
 
 
+@cases(**{lib: lib for lib in CLIENTS})
+def named_host_of(lib):
+    with Sandbox() as box:
+        server = Postgres(box)
+        box.run(client(lib, server, "localhost"))
+        for s in box.recv.wait(len(CLIENTS[lib])):
+            equal((s["server.address"], s["server.port"], s["network.peer.address"]),
+                  ("localhost", server.port, "127.0.0.1"), "the name that the program gave")
+
+
 @test
 def wrong_password():
     with Sandbox() as box:
