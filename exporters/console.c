@@ -1,4 +1,5 @@
 /* Finished traces on the host's stderr, for a person: one line a span. */
+#include "exporters/batch_view.h"
 #include "exporters/console_tree.h"
 #include "exporters/log.h"
 #include "exporters/settings.h"
@@ -185,7 +186,8 @@ static uint32_t print(void *self, const struct batch *batch)
 	struct console *c = self;
 	uint64_t now = tree_now();
 	for (uint32_t i = 0; i < batch->n; i++) {
-		const struct rec_view *v = &batch->views[i];
+		struct rec_view room;
+		const struct rec_view *v = batch_view(batch, i, &room);
 		const struct span_rec *r = v->rec;
 		struct buf line = {0};
 		if (!span_attrs_make(&c->attrs, v, &c->limits))

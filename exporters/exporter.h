@@ -21,7 +21,8 @@ struct resources; /* resource.h: the resource of each process of the tree, cache
 /* Records of one batch, checked. Borrowed: valid during the call that gets it. */
 struct batch {
 	const struct arena *arena;
-	const struct rec_view *views;
+	const struct packed_view *packed; /* read with batch_view() (batch_view.h) */
+	const struct rec_view *views;     /* instead of them, if not NULL */
 	uint32_t n;
 	struct resources *resources;
 	const struct settings *settings;

@@ -98,7 +98,7 @@ static bool request_of(const struct reports *r, const struct report *rep, const 
 	if (tie_find(r->host->arena, id, out))
 		return true;
 	for (unsigned i = n; i > 0; i--)
-		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind < SPAN_TEXT) {
+		if (memcmp(recent[i - 1]->rec.span_id, id, 8) == 0 && recent[i - 1]->rec.kind < SPAN_DB) {
 			request_copy_of(recent[i - 1], out);
 			return true;
 		}

@@ -31,14 +31,14 @@ bool tie_request(const struct arena *a, const struct report *rep, struct request
 {
 	const uint8_t *trace, *id = report_span(rep, &trace);
 	return id && rep->head && request_copy_take(a, rep->head->slot, out) && memcmp(out->copy.rec.span_id, id, 8) == 0 &&
-	       out->copy.rec.kind < SPAN_TEXT;
+	       out->copy.rec.kind < SPAN_DB;
 }
 
 bool tie_find(const struct arena *a, const uint8_t span_id[8], struct request_copy *out)
 {
 	uint32_t n = atomic_load(&a->fresh), slots = arena_slots(a);
 	for (uint32_t i = 0; i < n && i < slots; i++)
-		if (memcmp(arena_slot(a, i)->span_id, span_id, 8) == 0 && request_copy_take(a, i, out) && out->copy.rec.kind < SPAN_TEXT &&
+		if (memcmp(arena_slot(a, i)->span_id, span_id, 8) == 0 && request_copy_take(a, i, out) && out->copy.rec.kind < SPAN_DB &&
 		    memcmp(out->copy.rec.span_id, span_id, 8) == 0)
 			return true;
 	return false;

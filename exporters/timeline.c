@@ -1,5 +1,6 @@
 #include "exporters/timeline.h"
 #include "exporters/abi.h"
+#include "proto/db.h"
 #include "proto/http1.h"
 #include "shim/crash/record.h"
 #include <stdlib.h>
@@ -27,16 +28,10 @@ static bool makes_sense(const struct span_copy *c)
 	bool kind = (r->kind >= SPAN_SERVER && r->kind < SPAN_KINDS) || r->kind == SPAN_TEXT;
 	if (r->kind == SPAN_TEXT && !span_copy_text(c).n) /* an empty line says nothing */
 		return false;
+	if (r->kind == SPAN_DB && (r->method >= DB_SYSTEM_MAX || r->minor >= REC_DB_MAX))
+		return false;
 	return state != SLOT_FREE && state != SLOT_MORE && kind &&
 	       r->method <= HTTP1_PATCH && r->error <= ERR_NOT_RUN && r->status <= 999 && r->minor <= 9;
-}
-
-bool span_copy_take(const struct arena *a, uint32_t slot, struct span_copy *out)
-{
-	if (slot >= arena_slots(a))
-		return false;
-	memcpy(out->bytes, arena_slot(a, slot), SLOT_SIZE);
-	return makes_sense(out);
 }
 
 static struct slice str_of(const char *p, uint32_t len, enum rec_tag tag)
@@ -53,6 +48,58 @@ static struct slice str_of(const char *p, uint32_t len, enum rec_tag tag)
 		at += n;
 	}
 	return (struct slice){NULL, 0};
+}
+
+/* Its strings from all slots, as far as there is room: how many bytes. */
+static uint32_t strings_of(const struct arena *a, const struct span_rec *r, char *out, uint32_t cap)
+{
+	uint32_t n = r->var_len < REC_VAR_FIRST ? r->var_len : (uint32_t)REC_VAR_FIRST, i = r->cont;
+	uint32_t len = r->var_len < cap ? r->var_len : cap;
+	memcpy(out, r->var, n);
+	/* Every slot gives some bytes, so a ring ends. */
+	while (n < len && i < arena_slots(a)) {
+		const struct slot_more *m = (const struct slot_more *)arena_slot(a, i);
+		uint32_t k = len - n < sizeof m->var ? len - n : (uint32_t)sizeof m->var;
+		if (atomic_load_explicit(&m->state, memory_order_acquire) != SLOT_MORE)
+			break;
+		memcpy(out + n, m->var, k);
+		n += k;
+		i = atomic_load_explicit(&m->next, memory_order_relaxed);
+	}
+	return n;
+}
+
+/* That a database's command failed stands behind its text, which may fill the first slot: the end of the text makes room. */
+static void keep_status(const struct arena *a, struct span_copy *c)
+{
+	char all[DB_TEXT_MAX + 2048];
+	struct slice status = str_of(all, strings_of(a, &c->rec, all, sizeof all), REC_DB_STATUS);
+	struct slice text = str_of(c->rec.var, REC_VAR_FIRST, REC_QUERY);
+	if (!status.n || status.n > 64 || !text.n)
+		return;
+	uint32_t at = (uint32_t)(text.p - c->rec.var), end = (uint32_t)(REC_VAR_FIRST - 4 - status.n);
+	if (at >= end)
+		return;
+	uint16_t n = (uint16_t)(text.n < end - at ? text.n : end - at), k = (uint16_t)status.n;
+	char *p = c->rec.var + at;
+	memcpy(p - 2, &n, 2);
+	p += n;
+	p[0] = REC_DB_STATUS;
+	p[1] = 0;
+	memcpy(p + 2, &k, 2);
+	memcpy(p + 4, status.p, k);
+	c->rec.var_len = at + n + 4 + k;
+	c->rec.bits |= REC_CUT;
+}
+
+bool span_copy_take(const struct arena *a, uint32_t slot, struct span_copy *out)
+{
+	if (slot >= arena_slots(a))
+		return false;
+	memcpy(out->bytes, arena_slot(a, slot), SLOT_SIZE);
+	if (out->rec.kind == SPAN_DB && out->rec.var_len > REC_VAR_FIRST)
+		keep_status(a, out);
+	return makes_sense(out);
 }
 
 struct slice span_copy_str(const struct span_copy *c, enum rec_tag tag)
@@ -77,18 +124,8 @@ bool request_copy_take(const struct arena *a, uint32_t slot, struct request_copy
 	struct span_copy c;
 	if (!span_copy_take(a, slot, &c))
 		return false;
-	request_copy_of(&c, out);
-	uint32_t len = c.rec.var_len < REQUEST_STRINGS ? c.rec.var_len : REQUEST_STRINGS, i = c.rec.cont;
-	/* Every slot gives some bytes, so a ring ends. */
-	while (out->n < len && i < arena_slots(a)) {
-		const struct slot_more *m = (const struct slot_more *)arena_slot(a, i);
-		uint32_t k = len - out->n < sizeof m->var ? len - out->n : (uint32_t)sizeof m->var;
-		if (atomic_load_explicit(&m->state, memory_order_acquire) != SLOT_MORE)
-			break;
-		memcpy(out->strings + out->n, m->var, k);
-		out->n += k;
-		i = atomic_load_explicit(&m->next, memory_order_relaxed);
-	}
+	out->copy = c;
+	out->n = strings_of(a, &c.rec, out->strings, REQUEST_STRINGS);
 	return true;
 }
 

@@ -99,7 +99,7 @@ void dest_free(struct dest *d); /* drops the queue without counting, cancels */
 bool batch_make(struct dest *d);
 void batch_done(struct dest *d); /* gives the records back and frees the request */
 struct views {                   /* of a batch, kept for the next one */
-	struct rec_view *views;
+	struct packed_view *packed;
 	uint32_t cap;
 	struct scratch {
 		struct scratch *next;

@@ -1,5 +1,6 @@
 /* A batch: records of one arena, checked, encoded. */
 #include "base/clock.h"
+#include "exporters/batch_view.h"
 #include "exporters/log.h"
 #include "exporters/worker.h"
 #include <stdlib.h>
@@ -22,14 +23,6 @@ static char *scratch_room(struct views *v)
 	return v->scratch->bytes + v->scratch->n;
 }
 
-static size_t strings_of(const struct rec_view *view)
-{
-	size_t n = 0;
-	for (int t = 0; t < REC_TAG_MAX; t++)
-		n += view->str[t].n;
-	return n;
-}
-
 static void scratch_trim(struct views *v)
 {
 	while (v->scratch && v->scratch->next) {
@@ -45,7 +38,7 @@ void views_free(struct views *v)
 {
 	scratch_trim(v);
 	free(v->scratch);
-	free(v->views);
+	free(v->packed);
 	*v = (struct views){0};
 }
 
@@ -53,10 +46,11 @@ static bool views_reserve(struct views *v, uint32_t n)
 {
 	if (n <= v->cap)
 		return true;
-	struct rec_view *p = realloc(v->views, n * sizeof *p);
-	if (!p)
+	free(v->packed);
+	v->cap = 0;
+	v->packed = aligned_alloc(_Alignof(struct packed_view), n * sizeof *v->packed);
+	if (!v->packed)
 		return false;
-	v->views = p;
 	v->cap = n;
 	return true;
 }
@@ -89,7 +83,7 @@ static void gather(struct dest *d, uint32_t most)
 	struct arena *a = w->sources[source].arena;
 	size_t total = 0;
 	while (q->n && d->n_batch < most && total < STRINGS_MAX && queue_at(q, 0).source == source) {
-		struct rec_view *view = &w->views.views[d->n_batch];
+		struct rec_view view;
 		char *room = scratch_room(&w->views);
 		if (!room)
 			break;
@@ -98,13 +92,13 @@ static void gather(struct dest *d, uint32_t most)
 		q->n--;
 		if (q->n && queue_at(q, 0).slot < arena_slots(a))
 			prefetch_slot(a, queue_at(q, 0).slot);
-		if (!rec_view(a, r.slot, room, view)) {
+		if (!rec_view(a, r.slot, room, &view)) {
 			bad++;
 			release(d, r);
 			continue;
 		}
-		w->views.scratch->n += view->scratch_used;
-		total += strings_of(view);
+		w->views.scratch->n += view.scratch_used;
+		total += view_pack(&w->views.packed[d->n_batch], &view, view.scratch_used ? room : view.rec->var);
 		d->batch[d->n_batch++] = r;
 	}
 	if (bad)
@@ -138,7 +132,7 @@ bool batch_make(struct dest *d)
 	while (d->n_batch) {
 		struct batch b = {
 			.arena = w->sources[d->batch[0].source].arena,
-			.views = w->views.views,
+			.packed = w->views.packed,
 			.n = d->n_batch,
 			.resources = w->resources,
 			.settings = &w->settings,

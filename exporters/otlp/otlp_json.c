@@ -3,6 +3,7 @@
  * strings. cJSON prints one resource or span at a time, from nodes that lie in an array of ours and point to strings
  * of the batch: a tree of the whole batch, with a copy of each string, would be some megabytes.
  */
+#include "exporters/batch_view.h"
 #include "exporters/otlp/otlp.h"
 #include "exporters/otlp/otlp_group.h"
 #include "exporters/span_events.h"
@@ -209,7 +210,9 @@ bool otlp_json(struct buf *b, const struct batch *batch)
 		bool spans = false;
 		for (uint32_t k = 0, at = of->first; k < of->n && !b->failed; k++, at = g.next[at]) {
 			struct span_attrs a;
-			if (!span_attrs_make(&a, &batch->views[at], batch->settings))
+			struct rec_view room;
+			const struct rec_view *v = batch_view(batch, at, &room);
+			if (!span_attrs_make(&a, v, batch->settings))
 				continue;
 			if (!spans) { /* only now is it sure that the group is not empty */
 				any ? ADD(b, ",{\"resource\":") : ADD(b, "{\"resourceSpans\":[{\"resource\":");
@@ -220,7 +223,7 @@ bool otlp_json(struct buf *b, const struct batch *batch)
 				ADD(b, ",");
 			}
 			any = spans = true;
-			put_span(b, &t, &batch->views[at], &a, batch);
+			put_span(b, &t, v, &a, batch);
 			span_attrs_free(&a);
 		}
 		if (spans)

@@ -2,6 +2,7 @@
  * ExportTraceServiceRequest as protobuf, in one pass. Field numbers are those of opentelemetry-proto 1.x
  * (trace.proto, common.proto, resource.proto); all of those used here are below 16 but for Span.flags.
  */
+#include "exporters/batch_view.h"
 #include "exporters/otlp/otlp.h"
 #include "exporters/otlp/otlp_group.h"
 #include "exporters/otlp/pb.h"
@@ -217,6 +218,7 @@ static void put_span(struct buf *b, const struct rec_view *v, const struct batch
 bool otlp_protobuf(struct buf *b, const struct batch *batch)
 {
 	struct otlp_groups g;
+	struct rec_view view;
 	if (!otlp_group(&g, batch))
 		return false;
 	for (uint32_t i = 0; i < g.n; i++) {
@@ -229,7 +231,7 @@ bool otlp_protobuf(struct buf *b, const struct batch *batch)
 		put_scope(b);
 		size_t empty = b->n;
 		for (uint32_t k = 0, at = of->first; k < of->n; k++, at = g.next[at])
-			put_span(b, &batch->views[at], batch);
+			put_span(b, batch_view(batch, at, &view), batch);
 		if (b->n == empty) { /* none of its records was fit */
 			b->n = before;
 			continue;

@@ -2,7 +2,9 @@
 #include "exporters/rollbar/rollbar_put.h"
 #include "exporters/errors/making.h"
 #include "exporters/span_url.h"
+#include "exporters/sql_summary.h"
 #include "exporters/utf8.h"
+#include "proto/db.h"
 #include "proto/head_field.h"
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -146,6 +148,46 @@ void rollbar_put_request(cJSON *data, const struct item_facts *f)
 
 /* ---- the timeline ---- */
 
+static unsigned long long milliseconds(const struct span_rec *r)
+{
+	return r->end_ns > r->start_ns ? (r->end_ns - r->start_ns) / 1000000 : 0;
+}
+
+/* "SELECT users"; only of the text that the copy has, and of that no half word. */
+static void query_name(const struct span_copy *c, char out[SQL_SUMMARY_MAX + 1])
+{
+	static const char *const systems[DB_SYSTEM_MAX] = {"database", "postgresql", "mysql", "mariadb"};
+	struct slice text = span_copy_str(c, REC_QUERY);
+	if (text.n && (c->rec.var_len > REC_VAR_FIRST || c->rec.bits & REC_CUT))
+		while (text.n && text.p[text.n - 1] != ' ')
+			text.n--;
+	size_t n = !text.n || c->rec.minor == REC_DB_LOGIN ? 0 : sql_summary(text, out, SQL_SUMMARY_MAX);
+	out[n] = 0;
+	if (!n)
+		snprintf(out, SQL_SUMMARY_MAX + 1, "%s%s", systems[c->rec.method < DB_SYSTEM_MAX ? c->rec.method : 0],
+		         c->rec.minor == REC_DB_LOGIN ? " login" : "");
+}
+
+static void add_query_entry(cJSON *o, const struct span_copy *c)
+{
+	char name[SQL_SUMMARY_MAX + 1], *line = NULL;
+	const struct span_rec *r = &c->rec;
+	struct slice status = span_copy_str(c, REC_DB_STATUS);
+	const char *word = r->error == ERR_NONE ? NULL : rec_error_name(r->error, r->err_no);
+	query_name(c, name);
+	item_put(o, "level", word || status.n ? "error" : "info");
+	item_put(o, "type", "manual");
+	item_put(o, "source", "server");
+	item_number(o, "timestamp_ms", (double)(r->start_ns / 1000000));
+	if (!status.n && word)
+		status = (struct slice){word, (uint32_t)strlen(word)};
+	int n = r->end_ns ? asprintf(&line, "%s: %.*s%s%llu ms", name, (int)status.n, status.n ? status.p : "", status.n ? ", " : "", milliseconds(r))
+	                  : asprintf(&line, "%s: no answer", name);
+	if (n >= 0)
+		item_put(cJSON_AddObjectToObject(o, "body"), "message", line);
+	free(line);
+}
+
 static const char *level_of(const struct span_copy *c)
 {
 	if (c->rec.error != ERR_NONE || c->rec.status >= 500)
@@ -159,7 +201,6 @@ static void add_span(cJSON *list, const struct span_copy *c)
 	char text[64], status[16];
 	const char *error = r->error == ERR_NONE ? NULL : rec_error_name(r->error, r->err_no);
 	cJSON *o = cJSON_CreateObject(), *body;
-	char *url = r->kind == SPAN_TEXT ? NULL : url_of(c, span_copy_str(c, REC_TARGET), span_copy_str(c, REC_HOST));
 	double start = (double)(r->start_ns / 1000000), end = (double)(r->end_ns / 1000000);
 	cJSON_AddItemToArray(list, o);
 	if (r->kind == SPAN_TEXT) {
@@ -177,6 +218,10 @@ static void add_span(cJSON *list, const struct span_copy *c)
 		free(line);
 		return;
 	}
+	if (r->kind == SPAN_DB) {
+		add_query_entry(o, c);
+		return;
+	}
 	item_put(o, "level", level_of(c));
 	item_put(o, "type", r->kind == SPAN_SERVER ? "manual" : "network");
 	item_put(o, "source", "server");
@@ -189,10 +234,11 @@ static void add_span(cJSON *list, const struct span_copy *c)
 		if (asprintf(&line, "answered %s %.*s: %s, %llu ms", method_of(c, text), (int)t.path.n, t.path.p ? t.path.p : "",
 		             error ? error : r->status ? status
 		                                       : "no status",
-		             (unsigned long long)(r->end_ns > r->start_ns ? (r->end_ns - r->start_ns) / 1000000 : 0)) >= 0)
+		             milliseconds(r)) >= 0)
 			item_put(body, "message", line);
 		free(line);
 	} else {
+		char *url = url_of(c, span_copy_str(c, REC_TARGET), span_copy_str(c, REC_HOST));
 		item_put(body, "subtype", "http");
 		item_put(body, "method", r->kind == SPAN_CONNECT ? "CONNECT" : method_of(c, text));
 		item_put(body, "url", url);
@@ -201,8 +247,8 @@ static void add_span(cJSON *list, const struct span_copy *c)
 		item_number(body, "start_timestamp_ms", start);
 		if (r->end_ns)
 			item_number(body, "end_timestamp_ms", end);
+		free(url);
 	}
-	free(url);
 }
 
 static int by_start(const void *a, const void *b)

@@ -1,4 +1,5 @@
 /* X-Ray as a destination. */
+#include "exporters/batch_view.h"
 #include "base/clock.h"
 #include "exporters/log.h"
 #include "exporters/xray/xray.h"
@@ -56,7 +57,8 @@ static uint32_t print(void *self, const struct batch *batch)
 	struct xray *x = self;
 	uint32_t lost = 0;
 	for (uint32_t i = 0; i < batch->n; i++) {
-		const struct rec_view *v = &batch->views[i];
+		struct rec_view room;
+		const struct rec_view *v = batch_view(batch, i, &room);
 		if (!span_attrs_make(&x->attrs, v, x->settings)) {
 			lost++;
 			continue;

@@ -1,8 +1,8 @@
 """Runs statements with one client library: mysql_client.py LIBRARY WHERE USER PASSWORD DATABASE STATEMENT...
 
 WHERE is HOST:PORT or the path of a socket. Prints each result, or `error NUMBER TEXT` and goes on. A statement that begins
-with `[` is JSON: the text and the values for its places; with --prepared these are the server's to fill in. Further
-options: --tls, --compress.
+with `[` is JSON: the text and the values for its places; with --prepared these are the server's to fill in. BIG in a text
+is 17.5 MB. Further options: --tls, --compress.
 """
 import argparse
 import asyncio
@@ -58,7 +58,7 @@ def with_connector(a):
     import mysql.connector as m
     try:
         c = m.connect(user=a.user, password=a.password, database=a.database, use_pure=True, autocommit=True,
-                      compress=a.compress, allow_local_infile=True, **place(a, "unix_socket"))
+                      compress=a.compress, ssl_disabled=not a.tls, allow_local_infile=True, **place(a, "unix_socket"))
     except m.Error as e:
         return print("error", e.errno, e.msg, flush=True)
     cursor = c.cursor(prepared=True) if a.prepared else None
@@ -104,7 +104,8 @@ for name in ("--prepared", "--tls", "--compress"):
     p.add_argument(name, action="store_true")
 a = p.parse_args()
 a.more = {}
-a.statements = [json.loads(s) if s.startswith("[") else (s, None) for s in a.statements]
+a.statements = [json.loads(s) if s.startswith("[") else (s.replace("BIG", "geheim-" * 2500000), None)
+                for s in a.statements]
 if a.library == "aiomysql":
     asyncio.run(aio(a))
 else:

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 
 from harness import Host, check, eventually, free_port, needs, needs_module
 
@@ -17,28 +16,46 @@ FLUSH PRIVILEGES;
 CREATE USER '%s'@'%%' IDENTIFIED BY '%s';
 GRANT ALL ON *.* TO '%s'@'%%';
 """ % (USER, PASSWORD, USER)
-_shared, _lock = None, threading.Lock()
+_SMALL = ("--innodb-log-file-size=4M",)
+_shared = _template = None
+
+
+def _new_directory(prefix):
+    """The server's: it refuses to run as root."""
+    path, ids = tempfile.mkdtemp(prefix=prefix), {}
+    if os.geteuid() == 0:
+        pw = pwd.getpwnam("nobody")
+        ids = {"user": pw.pw_uid, "group": pw.pw_gid, "extra_groups": []}
+        os.chown(path, pw.pw_uid, pw.pw_gid)
+    os.chmod(path, 0o755)
+    return path, ids
+
+
+def _installed():
+    """An empty data directory that servers start with a copy of."""
+    global _template
+    if _template is None:
+        install = needs("mariadb-install-db")
+        _template, ids = _new_directory("remora-my-new-")
+        atexit.register(shutil.rmtree, _template, ignore_errors=True)
+        r = subprocess.run([install, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
+                            "--datadir=" + os.path.join(_template, "data"), *_SMALL], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=_template, **ids)
+        check(r.returncode == 0, "mariadb-install-db: %s" % r.stdout.decode()[-400:])
+    return os.path.join(_template, "data")
 
 
 class MariaDB:
-    def __init__(self, env=None, args=()):
+    def __init__(self, env=None, make_args=lambda directory: ()):
         self.exe = needs("mariadbd")
-        install = needs("mariadb-install-db")
         needs_module("pymysql")
-        self.dir = tempfile.mkdtemp(prefix="remora-my-")
-        self.ids, self.host, self.count = {}, None, 0
-        if os.geteuid() == 0:               # it refuses to run as root
-            pw = pwd.getpwnam("nobody")
-            self.ids = {"user": pw.pw_uid, "group": pw.pw_gid, "extra_groups": []}
-            os.chown(self.dir, pw.pw_uid, pw.pw_gid)
-        os.chmod(self.dir, 0o755)
+        data = _installed()
+        self.dir, self.ids = _new_directory("remora-my-")
+        self.host, self.count = None, 0
         with open(self.path("setup.sql"), "w") as f:
             f.write(_SETUP)
-        r = subprocess.run([install, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
-                            "--datadir=" + self.path("data"), "--innodb-log-file-size=4M"], stdin=subprocess.DEVNULL,
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.dir, **self.ids)
-        check(r.returncode == 0, "mariadb-install-db: %s" % r.stdout.decode()[-400:])
-        self.args, self.env = args, env
+        subprocess.run(["cp", "-r", data, self.path("data")], check=True, **self.ids)
+        self.args, self.env = make_args(self.dir), env
         self.start()
 
     def path(self, name):
@@ -50,15 +67,15 @@ class MariaDB:
         self.host = Host([self.exe, "--no-defaults", "--datadir=" + self.path("data"), "--bind-address=127.0.0.1",
                           "--port=%d" % self.port, "--socket=" + self.socket, "--pid-file=" + self.path("pid"),
                           "--init-file=" + self.path("setup.sql"), "--skip-name-resolve", "--local-infile=1",
-                          "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=32M", "--max-allowed-packet=64M",
+                          *_SMALL, "--innodb-buffer-pool-size=32M", "--max-allowed-packet=64M",
                           "--innodb-flush-log-at-trx-commit=0", "--general-log=1", "--general-log-file=" + self.log,
                           *self.args], env, cwd=self.dir, user="nobody" if self.ids else None, name="mariadbd")
         self.host.wait_line("ready for connections", 30)
 
     def stop(self):
-        rc = self.host.stop() if self.host else None
+        if self.host:
+            self.host.kill_group()
         shutil.rmtree(self.dir, ignore_errors=True)
-        return rc
 
     def __enter__(self):
         return self
@@ -107,8 +124,7 @@ class MariaDB:
 def mariadb():
     """One for all tests of a file; each makes its own database in it."""
     global _shared
-    with _lock:
-        if _shared is None:
-            _shared = MariaDB()
-            atexit.register(_shared.stop)
+    if _shared is None:
+        _shared = MariaDB()
+        atexit.register(_shared.stop)
     return _shared

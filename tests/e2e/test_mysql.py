@@ -2,16 +2,18 @@
 import json
 
 from harness import *
-from mysql_server import MariaDB, PASSWORD, USER, mariadb
+from mysql_server import PASSWORD, USER, mariadb
 
 SECRET = "geheim"                   # in every value, and in the password
 
+
+# A client is a function of place, database, statements and password; it gives the program and its input.
 
 def python(library, *options):
     def argv(where, database, statements, password=PASSWORD):
         needs_module({"connector": "mysql.connector"}.get(library, library))
         return [PYTHON, os.path.join(APPS, "mysql_client.py"), library, where, USER, password, database,
-                *map(as_text, statements), *options]
+                *map(as_text, statements), *options], None
     return argv
 
 
@@ -35,10 +37,10 @@ PLACES = {"tcp": lambda db: db.tcp, "socket": lambda db: db.socket}
 BOTH = {"%s_%s" % (c, p): (CLIENTS[c], PLACES[p]) for c in CLIENTS for p in PLACES}
 
 
-def both(box, db, name, argv, *setup, **env):
+def both(box, db, name, program, *setup, **env):
     """Runs it plain and traced: the same for the user and the server. Its result, and what the server was asked."""
     asked, runs = [], []
-    argv, script = argv if isinstance(argv, tuple) else (argv, None)
+    argv, script = program
     for traced in (False, True):
         db.ask("DROP DATABASE " + name, "CREATE DATABASE " + name, "USE " + name, *setup)
         mark = db.mark()
@@ -116,8 +118,7 @@ def wrong_password(case):
     db = mariadb()
     name, where = db.database(), place(db)
     with Sandbox() as box:
-        argv = client(where, name, ["SELECT 1"], "geheim-but-wrong")
-        out, asked = both(box, db, name, argv)
+        out, asked = both(box, db, name, client(where, name, ["SELECT 1"], "geheim-but-wrong"))
         check(b"1045" in out.out + out.err, "the client saw it: %r" % out)
         s = box.recv.wait(1)[0]
         equal(len(box.recv.spans()), 1, "spans")

@@ -27,7 +27,8 @@ static inline void fuzz_record_make(struct fuzz_record *f, const uint8_t *fields
 	r->bits = fields[4];
 	r->peer.family = fields[5] & 7;
 	r->peer.port = fields[6];
-	r->minor = fields[7] & 3;
+	r->minor = fields[7] & 7;
+	r->req_size = fields[7] >> 3;
 	f->view.rec = r;
 	for (int tag = 1; tag < REC_TAG_MAX && p < e; tag++) {
 		const uint8_t *end = memchr(p, 0xfe, (size_t)(e - p));

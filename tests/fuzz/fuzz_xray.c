@@ -52,7 +52,7 @@ static const char *text(const cJSON *j, const char *key)
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(j, key));
 }
 
-static void document(const struct buf *b)
+static void document(const struct buf *b, uint8_t kind)
 {
 	HOLDS(b->n <= XRAY_DOC_MAX && utf8_valid(b->p, b->n));
 	cJSON *j = cJSON_ParseWithLength(b->p, b->n);
@@ -64,6 +64,8 @@ static void document(const struct buf *b)
 	HOLDS(strlen(text(j, "id")) == 16 && strlen(text(j, "trace_id")) == 35);
 	url = text(cJSON_GetObjectItem(cJSON_GetObjectItem(j, "http"), "request"), "url");
 	HOLDS(!url || utf8_prefix(url, strlen(url), 250) == strlen(url));
+	HOLDS(!cJSON_GetObjectItem(j, "sql") == (kind != SPAN_DB || !cJSON_GetObjectItem(j, "type")));
+	HOLDS(kind != SPAN_DB || !cJSON_GetObjectItem(j, "http"));
 	cJSON_Delete(j);
 }
 
@@ -82,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[8] & 1)
 		memset(((struct span_rec *)f.slot)->parent_id, 2, 8);
 	struct settings s = {.attr_count_limit = UINT32_MAX, .attr_length_limit = UINT32_MAX};
-	s.xray = (struct xray_settings){.dynamic = data[8] & 2 ? "*a*" : NULL, .annotations = data[8] & 4 ? "http.*,url.*,aws*" : NULL};
+	s.xray = (struct xray_settings){.dynamic = data[8] & 2 ? "*a*" : NULL, .annotations = data[8] & 4 ? "http.*,url.*,aws*,db.*" : NULL};
 	struct attr own[] = {{.key = "service.name", .key_len = 12, .str = "n", .str_len = 1}};
 	struct resource res = {.n = 1, .attrs = own, .service_name = "n"};
 	struct span_raised raised[] = {{.type = "t", .message = "m\"\x01"}, {.type = "u", .message = "", .skipped = data[8]}};
@@ -91,10 +93,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (span_attrs_make(&a, &f.view, &s)) {
 		struct xray_span x = {.view = &f.view, .attrs = &a, .resource = &res, .event = data[8] & 8 ? &event : NULL, .settings = &s, .in_progress = data[8] & 16};
 		if (xray_local_root(&b, &x))
-			document(&b);
+			document(&b, f.view.rec->kind);
 		b.n = 0;
 		if (xray_doc(&b, &x))
-			document(&b);
+			document(&b, f.view.rec->kind);
 		else
 			HOLDS(b.n == 0);
 		span_attrs_free(&a);

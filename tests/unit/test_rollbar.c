@@ -2,6 +2,7 @@
 #include "report_sample.h"
 #include "exporters/log.h"
 #include "unit.h"
+#include "proto/db.h"
 #include <cjson/cJSON.h>
 
 static struct rollbar_settings set = {.environment = "production"};
@@ -150,6 +151,74 @@ TEST(almost_nothing_is_known)
 	r.n_exceptions = 0;
 	item = encode(&r, NULL);
 	EQ_STR(str(item, "data.body.message.body"), "(empty)");
+	cJSON_Delete(item);
+}
+
+static struct span_copy sample_query(uint8_t system, const char *text, const char *status)
+{
+	struct span_copy c = sample_span(SPAN_DB, "", 1780000000050);
+	const char tags[] = {REC_DB, REC_QUERY, REC_DB_STATUS}, *strings[] = {"shop\nworf\n15.3\n", text, status};
+	c.rec.method = system;
+	c.rec.status = 0;
+	c.rec.var_len = 0;
+	for (int i = 0; i < 3; i++) {
+		uint16_t n = (uint16_t)strlen(strings[i]);
+		char *p = c.rec.var + c.rec.var_len;
+		p[0] = tags[i];
+		memcpy(p + 2, &n, 2);
+		memcpy(p + 4, strings[i], n);
+		c.rec.var_len += n ? 4u + n : 0;
+	}
+	return c;
+}
+
+/* A query in the timeline is told by its name and how it ended: no database is a server that speaks HTTP. */
+TEST(queries_in_the_timeline)
+{
+	struct report r = sample_crash();
+	struct span_copy c[] = {
+		sample_query(DB_POSTGRESQL, "SELECT a FROM users WHERE name = ?", ""),
+		sample_query(DB_MYSQL, "INSERT INTO t VALUES (?)", "1062"),
+		sample_query(DB_MARIADB, "", "1045"),
+		sample_query(DB_POSTGRESQL, "UPDATE t SET a = ?", ""),
+		sample_query(DB_POSTGRESQL, "", ""),
+		sample_query(DB_POSTGRESQL, "DELETE", ""),
+	};
+	const struct span_copy *recent[6];
+	for (unsigned i = 0; i < 6; i++) {
+		c[i].rec.start_ns += i * 1000000u;
+		c[i].rec.end_ns += i * 1000000u;
+		recent[i] = &c[i];
+	}
+	c[2].rec.minor = REC_DB_LOGIN;
+	c[3].rec.end_ns = 0;
+	c[4].rec.error = ERR_PEER_CLOSED;
+	c[5].rec.bits |= REC_CUT; /* perhaps half a word */
+	struct item_facts f = {.recent = recent, .n_recent = 6};
+	cJSON *item = encode(&r, &f);
+	EQ_STR(str(item, "data.body.telemetry.0.type"), "manual");
+	EQ_STR(str(item, "data.body.telemetry.0.level"), "info");
+	EQ_STR(str(item, "data.body.telemetry.1.level"), "error");
+	EQ_STR(str(item, "data.body.telemetry.4.level"), "error");
+	static const struct {
+		const char *begin, *end;
+	} want[] = {
+		{"SELECT", ": 5 ms"},
+		{"INSERT", ": 1062, 5 ms"},
+		{"mariadb login", ": 1045, 5 ms"},
+		{"UPDATE", ": no answer"},
+		{"postgresql", ", 5 ms"},
+		{"postgresql", ": 5 ms"},
+	};
+	for (unsigned i = 0; i < 6; i++) {
+		char path[64];
+		snprintf(path, sizeof path, "data.body.telemetry.%u.body.message", i);
+		const char *line = str(item, path);
+		unit_case("%s", line);
+		OK(strncmp(line, want[i].begin, strlen(want[i].begin)) == 0);
+		OK(strlen(line) > strlen(want[i].end) && strcmp(line + strlen(line) - strlen(want[i].end), want[i].end) == 0);
+	}
+	OK(!at(item, "data.body.telemetry.0.body.url") && !at(item, "data.body.telemetry.0.body.method"));
 	cJSON_Delete(item);
 }
 

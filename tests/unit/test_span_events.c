@@ -134,3 +134,24 @@ TEST(hostile_bytes)
 	buf_free(&bytes);
 	done();
 }
+
+/* A process that crashed ends whatever it was about: a request, a call, a query. A failed connect is over before. */
+TEST(what_ends_with_its_process)
+{
+	static const uint8_t instance[16] = {7};
+	struct span_exception x = {.instance = instance, .type = "SIGSEGV", .message = "m", .stacktrace = "text"};
+	struct span_rec rec = {.error = ERR_CRASHED, .span_id = {9}, .trace_id = {9}};
+	struct arena_proc proc = {0};
+	struct rec_view v = {.rec = &rec, .proc = &proc};
+	memcpy(proc.instance, instance, sizeof instance);
+	OK(span_events_add(&from, &x));
+	for (uint8_t kind = 0; kind <= SPAN_KINDS; kind++) {
+		unit_case("kind %u", kind);
+		rec.kind = kind;
+		OK((span_events_look(&from, &v) != NULL) == (kind == SPAN_SERVER || kind == SPAN_CLIENT || kind == SPAN_DB));
+	}
+	rec.kind = SPAN_DB;
+	rec.error = ERR_PEER_CLOSED;
+	OK(!span_events_look(&from, &v));
+	done();
+}
