@@ -86,6 +86,8 @@ def commands_of(how):
             check(200 <= ms < 5000 if "pg_sleep" in s["db.query.text"] else ms < 5000,
                   "%r took %.1f ms" % (s["db.query.text"], ms))
         equal(told(spans), want, "commands")
+        equal({s.name for s in spans if " t" in s.name}, {"create table t", "select t", "insert t"} |
+              ({"BATCH insert t"} if any(" x " in w for w in want) else set()), "names")
 
 
 @test
