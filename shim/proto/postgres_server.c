@@ -44,17 +44,19 @@ static bool ready(struct postgres *s, struct db_event *e)
 
 static bool failure(struct postgres *s, struct slice b, struct db_event *e)
 {
-	e->status = sqlstate(b);
-	if (!e->status.n)
+	struct slice status = sqlstate(b);
+	if (!status.n)
 		return postgres_over(e);
 	s->copying = false;
 	uint8_t kind = postgres_oldest(s);
 	if (s->phase != READY) {
 		e->what = DB_REFUSED;
+		e->status = status;
 		return true;
 	}
 	if (s->runs && kind == RUN_QUERY) {
 		e->what = DB_FAILED;
+		e->status = status;
 		return true;
 	}
 	if (s->failed || (!s->runs && !s->open))
@@ -64,6 +66,7 @@ static bool failure(struct postgres *s, struct slice b, struct db_event *e)
 	s->failed = true;
 	if (kind == RUN_NONE)
 		return true;
+	e->status = status;
 	e->what = kind == RUN_PARSE ? DB_REFUSED : DB_ANSWER;
 	e->key = kind == RUN_PARSE ? s->run[s->first] : 0;
 	postgres_answered(s);

@@ -29,7 +29,7 @@ def _template():
         with Sandbox(user=_user()) as box:
             os.chmod(box.dir, 0o755)
             i = box.start([os.path.join(_bindir(), "initdb"), "-D", box.dir + "/db", "-A", "trust", "-U", "me", "-N",
-                           "-E", "UTF8"],
+                           "-E", "UTF8", "--wal-segsize=1"],
                           traced=False, env={"LC_ALL": "C"})
             check(i.wait(60) == 0, "initdb: %r" % i.lines[-3:])
             shutil.move(box.dir + "/db", made + "/db")

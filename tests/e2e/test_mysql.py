@@ -102,7 +102,7 @@ def commands(case):
         equal([(s["db.query.text"], s["db.response.status_code"]) for s in spans],
               [(text or sql, error) for sql, _, text, error in COMMANDS], "texts and errors")
         for s, (_, full, _, _) in zip(spans, COMMANDS):
-            check(s.name and full.startswith(s.name), "name %r of %s" % (s.name, full))
+            equal(s.name, full, "name of %r" % s["db.query.text"])
             error = s["db.response.status_code"]
             equal((s["error.type"], s.status), (error, 2 if error else 0), "error of " + s.name)
             equal((s["db.namespace"], s["db.query.summary"]), (name, s.name), "database and summary")

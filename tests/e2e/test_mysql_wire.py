@@ -102,6 +102,26 @@ def database_changes(client):
         equal([s["db.namespace"] for s in spans], [one, two, two], "databases")
 
 
+@cases(pymysql="pymysql", connector="connector")
+def whole_sessions(library):
+    """Pings, rows left unread, many rows at once, transactions, a reset, another user: a span for what is a statement."""
+    needs_module({"connector": "mysql.connector"}.get(library, library))
+    db = mariadb()
+    one, two = db.database(), db.database()
+    with Sandbox() as box:
+        program = [PYTHON, os.path.join(APPS, "mysql_session.py"), library, db.socket, USER, PASSWORD, one, two], None
+        out, asked = both(box, db, one, program, "CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(40))")
+        equal((out.rc, out.err), (0, b""), "exit status and errors")
+        spans = in_order(box, asked)
+        insert = "INSERT INTO t (id, name) VALUES (?, ?)"
+        want = {"pymysql": [(insert, one), ("ROLLBACK", one), ("SELECT seq, ? FROM seq_1_to_5000", one),
+                            ("SELECT DATABASE(), ?", two)],
+                "connector": [(insert, one)] * 20 + [("SELECT name FROM t WHERE id < ?", one), ("COMMIT", one),
+                                                     ("SELECT DATABASE(), ?", one), ("SELECT DATABASE(), ?", two)]}
+        equal([(s["db.query.text"], s["db.namespace"]) for s in spans if not s.name.startswith("SET")],
+              want[library], "texts and databases")
+
+
 @test
 def server_dies():
     """In the middle of a query, by SIGKILL."""

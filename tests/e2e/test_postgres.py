@@ -86,6 +86,8 @@ def commands_of(how):
             check(200 <= ms < 5000 if "pg_sleep" in s["db.query.text"] else ms < 5000,
                   "%r took %.1f ms" % (s["db.query.text"], ms))
         equal(told(spans), want, "commands")
+        equal({s.name for s in spans if " t" in s.name}, {"create table t", "select t", "insert t"} |
+              ({"BATCH insert t"} if any(" x " in w for w in want) else set()), "names")
 
 
 @test
@@ -99,6 +101,16 @@ def psql():
         equal(told(spans[:3]), ["select ? as a, ? b", "select ?", "select ? from nope ! 42P01"], "commands")
         same(box, server.psql("-c", "select 'sesame'; select 2"))
         box.recv.wait(1, lambda s: s["db.query.text"] == "select ?; select ?")
+
+
+@cases(**{lib: lib for lib in CLIENTS})
+def named_host_of(lib):
+    with Sandbox() as box:
+        server = Postgres(box)
+        box.run(client(lib, server, "localhost"))
+        for s in box.recv.wait(len(CLIENTS[lib])):
+            equal((s["server.address"], s["server.port"], s["network.peer.address"]),
+                  ("localhost", server.port, "127.0.0.1"), "the name that the program gave")
 
 
 @test

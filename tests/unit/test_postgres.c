@@ -6,6 +6,9 @@
 #include "unit.h"
 
 #define PIECES 600
+/* How the pieces are given; else each is cut in two there. */
+#define BY_BYTE (1u << 20)
+#define JOINED (BY_BYTE + 1)
 
 struct piece {
 	bool server;
@@ -84,19 +87,21 @@ static void feed_all(size_t cut)
 	commands = answers = failures = 0;
 	bool on = true;
 	for (size_t i = 0; i < n_pieces && on; i++) {
-		const struct piece *p = &pieces[i];
-		for (size_t at = 0; at < p->n && on;) {
-			size_t k = cut == SIZE_MAX ? 1 : at == 0 && cut && cut < p->n ? cut
-			                                                              : p->n - at;
-			on = feed_some(p->server, p->p + at, k);
-			at += k;
+		struct piece p = pieces[i];
+		for (; cut == JOINED && i + 1 < n_pieces && pieces[i + 1].server == p.server; i++)
+			p.n += pieces[i + 1].n; /* they lie one behind the other */
+		for (size_t at = 0, k; at < p.n && on; at += k) {
+			k = cut == BY_BYTE ? 1 : p.n - at;
+			if (at == 0 && cut && cut < BY_BYTE && cut < p.n)
+				k = cut;
+			on = feed_some(p.server, p.p + at, k);
 		}
 	}
 	/* No text and no proof of a password is left. */
 	OK(!on || !postgres_between(&s) || (!memmem(&s, sizeof s, "select", 6) && !memmem(&s, sizeof s, "prooF", 5)));
 }
 
-/* Pieces as they are, then every one cut in two at each byte, then byte by byte: the same is told. */
+/* Pieces as they are, then every one cut in two at each byte, then byte by byte, then all until the other side says something: the same is told. */
 static void run(const char *want)
 {
 	for (size_t cut = 0; cut < 300; cut++) {
@@ -105,7 +110,10 @@ static void run(const char *want)
 		EQ_STR(got, want);
 	}
 	unit_case("byte by byte");
-	feed_all(SIZE_MAX);
+	feed_all(BY_BYTE);
+	EQ_STR(got, want);
+	unit_case("messages in one piece");
+	feed_all(JOINED);
 	EQ_STR(got, want);
 	n_pieces = stored = 0;
 }
@@ -502,15 +510,15 @@ TEST(errors_that_are_no_commands)
 	BIND("", "");
 	EXECUTE("");
 	SYNC();
+	QUERY("select 1"); /* whose answer has nothing of that */
 	S('1', "");
 	S('2', "");
 	DONE("INSERT 0 1");
 	FAIL("40001"); /* the commit at Sync */
 	READY();
-	QUERY("select 1");
 	DONE("SELECT 1");
 	READY();
-	run(BEGUN "prepare '' text=commit it\ncommand ''\nanswer\ncommand text=select 1\nanswer\n");
+	run(BEGUN "prepare '' text=commit it\ncommand ''\ncommand text=select 1\nanswer\nanswer\n");
 }
 
 TEST(long_texts)
