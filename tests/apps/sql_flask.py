@@ -3,10 +3,12 @@
 usage: sql_flask.py DSN     prints "listening PORT"
 """
 import contextlib
+import ctypes
 import sys
 
 import flask
 import psycopg2
+import psycopg2.extras
 from werkzeug.serving import make_server
 
 DSN = sys.argv[1]
@@ -46,6 +48,16 @@ def duplicate():
             c.execute("INSERT INTO users VALUES ('worf-the-first', 77003)")
         except psycopg2.Error as e:
             return {"code": e.pgcode}
+
+
+@app.route("/crash")
+def crash():
+    read()
+    duplicate()
+    db = psycopg2.connect(DSN, async_=1)
+    psycopg2.extras.wait_select(db)
+    db.cursor().execute("SELECT 'mid-note', pg_sleep(60) FROM users")   # is sent; its answer does not come
+    ctypes.string_at(0)
 
 
 @app.route("/stranger")

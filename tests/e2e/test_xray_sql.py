@@ -9,7 +9,7 @@ from test_xray_peers import XrayCollector
 from test_xray_sampling import rule, started
 
 # What stands in the texts, the rows and the passwords.
-VALUES = ("attic-note", "worf-the-first", "77001", "data-of-omicron", "77002", "bad-note", "77003", "tea-earl-grey")
+VALUES = ("attic-note", "worf-the-first", "77001", "data-of-omicron", "77002", "bad-note", "77003", "mid-note", "tea-earl-grey")
 
 
 def postgres(box):
