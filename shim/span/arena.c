@@ -4,6 +4,8 @@
 #include "base/sys.h"
 #include <limits.h>
 
+_Atomic uint64_t arena_early[COUNT_MAX];
+
 /* ---- slots ---- */
 
 #define FORGED_MAX 16 /* slots on the free list that are in use, to be passed over: it may be a ring */

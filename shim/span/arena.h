@@ -200,10 +200,10 @@ void arena_discard(struct arena *a, struct span_rec *r);
 void arena_hold(struct arena *a, struct span_rec *r);
 /* Take it back: the record is gone. False: too late, it is no longer held (or another record: span_id decides). */
 bool arena_unhold(struct arena *a, uint32_t slot, const uint8_t span_id[8]);
+extern _Atomic uint64_t arena_early[COUNT_MAX]; /* counted while there was none; process.c adds them when there is */
 static inline void arena_count(struct arena *a, enum counter c, uint64_t n)
 {
-	if (a)
-		atomic_fetch_add_explicit(&a->count[c], n, memory_order_relaxed);
+	atomic_fetch_add_explicit(a ? &a->count[c] : &arena_early[c], n, memory_order_relaxed);
 }
 const char *arena_counter_name(enum counter c); /* "dropped.arena_full"; NULL for unused numbers */
 

@@ -43,6 +43,8 @@ void process_forked(void)
 	atomic_store(&process.open_spans, 0);
 	atomic_store(&attaching, IDLE);
 	atomic_store(&again_ns, 0);
+	for (unsigned c = 0; c < COUNT_MAX; c++)
+		atomic_store(&arena_early[c], 0); /* the parent's to tell */
 	/* The thread that forked: its requests are its parent's. */
 	struct thread *t = &thread_self;
 	uint8_t guard = t->guard;
@@ -137,6 +139,8 @@ static struct arena *find(bool only_join)
 		a = attach(only_join);
 		if (!a)
 			later();
+		for (unsigned c = 0; a && c < COUNT_MAX; c++)
+			arena_count(a, c, atomic_exchange(&arena_early[c], 0));
 		atomic_store_explicit(&process.arena, a, memory_order_release);
 	}
 	atomic_store(&attaching, IDLE);

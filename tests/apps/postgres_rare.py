@@ -166,7 +166,7 @@ def pipeline():
 
 def encrypted():
     import psycopg2
-    for mode in ("disable", "prefer"):
+    for mode in ("prefer", "disable"):
         c = psycopg2.connect(DSN, sslmode=mode)
         run(c.cursor(), "select ssl as %s from pg_stat_ssl where pid = pg_backend_pid()" % mode)
         c.close()
