@@ -21,7 +21,7 @@ static void put_session(struct doc *d, const char *key, unsigned line)
 	struct slice rest = d->s->view->str[REC_DB], part = {NULL, 0};
 	struct buf b = {0};
 	for (unsigned i = 0; i <= line; i++)
-		part = slice_next(&rest, '\n');
+		part = rest.n ? slice_next(&rest, '\n') : (struct slice){NULL, 0};
 	utf8_add(&b, part.p, part.n);
 	put_text(d, key, slice_of_buf(&b), FIELD_MOST);
 	buf_free(&b);
