@@ -10,7 +10,6 @@
 #include "exporters/span_maker.h"
 #include "proto/head_field.h"
 #include "proto/tracecontext.h"
-#include <strings.h>
 
 enum { /* of OTLP */
 	   KIND_SERVER = 2,
@@ -58,11 +57,6 @@ static uint8_t add_method(struct maker *m, const struct rec_view *v, struct slic
 	if (method == HTTP1_OTHER)
 		STR("http.request.method_original", v->str[REC_METHOD]);
 	return method;
-}
-
-static bool is_word(struct slice s, const char *lower_word)
-{
-	return s.n == strlen(lower_word) && strncasecmp(s.p, lower_word, s.n) == 0;
 }
 
 static struct slice scheme_of(const struct target *t, uint8_t bits)

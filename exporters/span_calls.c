@@ -1,12 +1,6 @@
 /* AWS API calls in the semantic conventions of rpc and aws. */
 #include "exporters/span_aws.h"
 #include "exporters/span_maker.h"
-#include <strings.h>
-
-static bool is_word(struct slice s, const char *lower_word)
-{
-	return s.n == strlen(lower_word) && strncasecmp(s.p, lower_word, s.n) == 0;
-}
 
 /* The service's own name where it is known: "DynamoDB" for "dynamodb". */
 static struct slice service_id(struct slice signs_as)

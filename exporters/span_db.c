@@ -5,6 +5,7 @@
 #include "exporters/span_maker.h"
 #include "exporters/sql_summary.h"
 #include "proto/db.h"
+#include "proto/head_field.h"
 
 static const struct {
 	struct slice name;
@@ -85,8 +86,7 @@ void span_db(struct maker *m, const struct rec_view *v)
 	m->o->name = name.p;
 	m->o->name_len = name.n;
 	LIT("db.system.name", systems[system].name);
-	const char *end = session.n ? memchr(session.p, '\n', session.n) : NULL;
-	STR("db.namespace", from_to(session.p, end ? end : session.p + session.n));
+	STR("db.namespace", session.n ? slice_next(&session, '\n') : session);
 	LIT("db.query.summary", called);
 	LIT("db.query.text", query);
 	if (times > 1)

@@ -8,6 +8,7 @@
 #include "exporters/span_attrs.h"
 #include "exporters/span_url.h"
 #include <arpa/inet.h>
+#include <strings.h>
 
 enum { SPAN_STATUS_ERROR = 2 }; /* of OTLP */
 
@@ -119,6 +120,11 @@ static inline struct slice address(struct maker *m, const struct rec_addr *a)
 	}
 	m->at = p;
 	return (struct slice){from, (uint32_t)(p - from - 1)};
+}
+
+static inline bool is_word(struct slice s, const char *lower_word)
+{
+	return s.n == strlen(lower_word) && strncasecmp(s.p, lower_word, s.n) == 0;
 }
 
 static inline void add_peer(struct maker *m, const struct span_rec *r, struct slice peer)

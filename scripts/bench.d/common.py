@@ -254,6 +254,14 @@ def received(port):
     return tuple(map(int, ask(port).split()))
 
 
+def wait_received(port, want, seconds=10):
+    """Spans at that port of the receiver, once there are so many, or after so long. It has nothing to wait on: it is asked."""
+    end = time.monotonic() + seconds
+    while (n := received(port)[1]) < want and time.monotonic() < end:
+        time.sleep(0.05)
+    return n
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -4,7 +4,6 @@ import os
 import re
 import resource
 import subprocess
-import time
 
 from common import *
 
@@ -60,13 +59,11 @@ def run_database(report, opts, place):
             for name in list(variants)[::1 if i % 2 == 0 else -1]:
                 slices[name].append(server.run(args, variants[name]))
         made = sum(s[2] for s in slices["remora"])
-        end = time.monotonic() + 10
-        while received(port)[1] < made and time.monotonic() < end:
-            time.sleep(0.05)
+        got = wait_received(port, made)
         a, b = slices["plain"], slices["remora"]
         rows.append(["pgbench -S -M " + mode, "%.0f" % median([s[0] for s in a]),
                      spread([y[0] / x[0] for x, y in zip(a, b)]), "%.1f" % median([s[1] for s in a]),
-                     spread([y[1] - x[1] for x, y in zip(a, b)], "%+.2f"), "%d of %d" % (received(port)[1], made)])
+                     spread([y[1] - x[1] for x, y in zip(a, b)], "%+.2f"), "%d of %d" % (got, made)])
     report.heading("Database client: pgbench, %d connections, one thread; the exporter on its core, postgres on the other" % CLIENTS)
     report.table(["", "transactions a second, plain", "ratio", "CPU of the client us, plain", "more, with the exporter", "spans of transactions"],
                  rows)

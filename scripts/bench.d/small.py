@@ -103,9 +103,7 @@ def memory_of(place, env, workers, port=None):
     for _ in range(6):
         traffic(p.port, 16 * workers, 50)
     if port:
-        want, end = 6 * 16 * workers * 50, time.monotonic() + 10
-        while received(port)[1] < want and time.monotonic() < end:
-            time.sleep(0.1)
+        wait_received(port, 6 * 16 * workers * 50)
     time.sleep(1)
     exporters = {pid for pid, _, ours in p.threads() if ours}
     after = [(("exporting " if p.pid in exporters else "") + "master", *pss(p.pid))]

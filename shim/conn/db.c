@@ -277,9 +277,8 @@ void db_tx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 	feed(c, fd, client, p, n);
 }
 
-void db_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
+void db_rx(struct conn *c, int fd, const char *p, size_t n)
 {
-	(void)start_ns;
 	if (!c->opaque)
 		feed(c, fd, server, p, n);
 }
@@ -325,7 +324,7 @@ bool db_begin(struct conn *c, int fd, bool tx, const char *p, size_t n, uint64_t
 	if (tx)
 		db_tx(c, fd, p, n, start_ns);
 	else
-		db_rx(c, fd, p, n, start_ns);
+		db_rx(c, fd, p, n);
 	return true;
 }
 

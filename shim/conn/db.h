@@ -12,7 +12,7 @@
  * ROLE_DB, and they are taken. False: nothing was changed.
  */
 bool db_begin(struct conn *c, int fd, bool tx, const char *p, size_t n, uint64_t start_ns);
-void db_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns);
+void db_rx(struct conn *c, int fd, const char *p, size_t n);
 void db_tx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns);
 bool db_idle(const struct conn *c); /* between two commands: of a forked child's connections these can be followed */
 void db_free(struct conn *c);

@@ -333,7 +333,7 @@ void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 	if (c->first)
 		span_response_read(c->first);
 	if (role == ROLE_DB)
-		db_rx(c, fd, p, n, start_ns);
+		db_rx(c, fd, p, n);
 	else
 		feed(c, fd, &c->resp, p, n, start_ns);
 }

@@ -30,24 +30,23 @@ def write():
         return {"rows": c.rowcount}
 
 
-@app.route("/bad")
-def bad():
+def code_of(text):
     with contextlib.closing(psycopg2.connect(DSN)) as db, db.cursor() as c:
         db.autocommit = True
         try:
-            c.execute("SELECT 'bad-note' FROM nowhere")
+            c.execute(text)
         except psycopg2.Error as e:
             return {"code": e.pgcode}
+
+
+@app.route("/bad")
+def bad():
+    return code_of("SELECT 'bad-note' FROM nowhere")
 
 
 @app.route("/duplicate")
 def duplicate():
-    with contextlib.closing(psycopg2.connect(DSN)) as db, db.cursor() as c:
-        db.autocommit = True
-        try:
-            c.execute("INSERT INTO users VALUES ('worf-the-first', 77003)")
-        except psycopg2.Error as e:
-            return {"code": e.pgcode}
+    return code_of("INSERT INTO users VALUES ('worf-the-first', 77003)")
 
 
 @app.route("/crash")

@@ -2,43 +2,19 @@
  * MySQL's protocol. The streams of corpus/mysql are records of real clients with a MariaDB server; what MySQL 8 does
  * otherwise is built here, byte by byte, from its documentation.
  */
+#include "db_sample.h"
 #include "proto/mysql.h"
-#include "unit.h"
 
 #define PIECES 400
-
-struct piece {
-	bool server;
-	const char *p;
-	size_t n;
-};
 
 static struct piece pieces[PIECES];
 static size_t n_pieces;
 static struct mysql s;
-static char store[1 << 16], got[1 << 15];
+static char store[1 << 16];
 static size_t stored;
-
-static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *fmt, ...)
-{
-	size_t n = strlen(got);
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(got + n, sizeof got - n, fmt, ap);
-	va_end(ap);
-}
-
-static void say_slice(const char *name, struct slice v)
-{
-	if (v.p)
-		say(" %s=%.*s", name, (int)(v.n < 60 ? v.n : 60), v.p);
-}
 
 static bool feed_some(bool server, const char *p, size_t n)
 {
-	static const char *const words[] = {"", "session", "prepare", "prepared", "forget", "command",
-	                                    "repeat", "failed", "answer", "refused", "over"};
 	struct unit_guarded g = unit_at_end(p, n);
 	struct db_event e;
 	size_t used = 0;
@@ -47,7 +23,7 @@ static bool feed_some(bool server, const char *p, size_t n)
 		OK(used <= n);
 		if (e.what == DB_NOTHING)
 			continue;
-		say("%s%s", words[e.what], e.prepared ? "*" : "");
+		say("%s%s", db_words[e.what], e.prepared ? "*" : "");
 		if (e.system)
 			say(" %d", e.system);
 		if (e.key)

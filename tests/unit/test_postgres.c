@@ -2,43 +2,19 @@
  * PostgreSQL's protocol. The streams of corpus/postgres are records of real clients with a PostgreSQL 15 server; what is
  * rarer is built here, byte by byte, from the manual.
  */
+#include "db_sample.h"
 #include "proto/postgres.h"
-#include "unit.h"
 
 #define PIECES 600
 /* How the pieces are given; else each is cut in two there. */
 #define BY_BYTE (1u << 20)
 #define JOINED (BY_BYTE + 1)
 
-struct piece {
-	bool server;
-	const char *p;
-	size_t n;
-};
-
 static struct piece pieces[PIECES];
 static size_t n_pieces;
 static struct postgres s;
-static char store[1 << 17], got[1 << 15], first[1 << 15];
+static char store[1 << 17], first[sizeof got];
 static size_t stored, commands, answers, failures;
-
-static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void say(const char *fmt, ...)
-{
-	size_t n = strlen(got);
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(got + n, sizeof got - n, fmt, ap);
-	va_end(ap);
-}
-
-static void say_slice(const char *name, struct slice v)
-{
-	if (v.p)
-		say(" %s=%.*s", name, (int)(v.n < 60 ? v.n : 60), v.p);
-	if (v.n > 60)
-		say("...%u", v.n);
-}
 
 static void say_key(uint64_t key)
 {
@@ -52,8 +28,6 @@ static void say_key(uint64_t key)
 
 static bool feed_some(bool server, const char *p, size_t n)
 {
-	static const char *const words[] = {"", "session", "prepare", "prepared", "forget", "command",
-	                                    "repeat", "failed", "answer", "refused", "over"};
 	struct unit_guarded g = unit_at_end(p, n);
 	struct db_event e;
 	size_t used = 0;
@@ -66,7 +40,7 @@ static bool feed_some(bool server, const char *p, size_t n)
 		answers += e.what == DB_ANSWER;
 		failures += e.what != DB_NOTHING && e.status.n > 0;
 		OK(answers <= commands);
-		say("%s%s%s", words[e.what], e.prepared ? "*" : "", e.aborted ? " aborted" : "");
+		say("%s%s%s", db_words[e.what], e.prepared ? "*" : "", e.aborted ? " aborted" : "");
 		OK(!e.system || e.system == DB_POSTGRESQL);
 		say_key(e.key);
 		say_slice("text", e.text);
