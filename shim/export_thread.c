@@ -1,3 +1,4 @@
+#include "base/hot.h"
 #include "export_thread_priv.h"
 #include "base/clock.h"
 #include "config.h"
@@ -350,7 +351,7 @@ static bool crowded(const struct arena *a)
 	return arena_pending(a) > arena_slots(a) / 4;
 }
 
-void export_thread_poke_late(void)
+HOT void export_thread_poke_late(void)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_acquire);
 	if (!export_thread_wanted(a) || !export_thread_waiting(a))

@@ -1,3 +1,4 @@
+#include "base/hot.h"
 #include "conn/conn.h"
 #include "base/clock.h"
 #include "base/pool.h"
@@ -356,7 +357,7 @@ void conn_addr_set(struct rec_addr *out, const void *sockaddr, uint32_t len)
 	}
 }
 
-void conn_addresses(struct conn *c, int fd)
+HOT void conn_addresses(struct conn *c, int fd)
 {
 	struct sockaddr_storage ss;
 	unsigned n = sizeof ss;

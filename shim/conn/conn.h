@@ -10,6 +10,7 @@
 #ifndef REMORA_CONN_H
 #define REMORA_CONN_H
 
+#include "base/hot.h"
 #include "conn/fdtab.h"
 #include "proto/http1.h"
 #include "span/span.h"
@@ -77,8 +78,8 @@ struct conn {
 
 /* Sets the table's entry; false: counted, entry opaque. peer may be NULL. */
 bool conn_new(int fd, enum role role, const void *peer, uint32_t peer_len);
-struct conn *conn_lock_slow(int fd);
-struct conn *conn_still(const fd_entry *e, struct conn *c); /* is it, locked, what the entry leads to? Else NULL, unlocked */
+COLD struct conn *conn_lock_slow(int fd);
+COLD struct conn *conn_still(const fd_entry *e, struct conn *c); /* is it, locked, what the entry leads to? Else NULL, unlocked */
 /* The connection of an fd, classified if unknown; locked. NULL: nothing for us. */
 static inline struct conn *conn_lock(int fd)
 {
@@ -96,7 +97,7 @@ static inline struct conn *conn_lock(int fd)
 	return conn_still(e, c);
 }
 
-void conn_unlock_slow(struct conn *c, int fd);
+COLD void conn_unlock_slow(struct conn *c, int fd);
 static inline void conn_unlock(struct conn *c, int fd)
 {
 	if (__builtin_expect(atomic_load_explicit(&c->poison, memory_order_relaxed) || c->opaque, 0))
@@ -106,7 +107,7 @@ static inline void conn_unlock(struct conn *c, int fd)
 }
 
 /* Make it nothing for us, from the unlock on: counts `why`, forgets its requests. Locked; stays locked. */
-void conn_opaque(struct conn *c, enum counter why);
+COLD void conn_opaque(struct conn *c, enum counter why);
 /* Take an entry out of the table before its fd goes; ends the connection with its last entry. */
 void conn_forget(int fd);
 void conn_forget_word(uintptr_t word);

@@ -1,7 +1,12 @@
+#include "base/hot.h"
 #include "conn/http.h"
 #include "base/clock.h"
 #include "config.h"
 #include "conn/db.h"
+#include "proto/http1_memo.h"
+
+/* What this thread's servers answered last. Under the guard of the hooks, like thread_self. */
+static __thread struct http1_memo sent __attribute__((tls_model("initial-exec")));
 
 #define AWS_BODY 4096 /* bytes of a request body that are looked at */
 
@@ -39,7 +44,7 @@ static void note_request_body(struct conn *c)
 	c->aws_body = false;
 }
 
-void http_finish(struct conn *c, uint8_t error, int err)
+HOT void http_finish(struct conn *c, uint8_t error, int err)
 {
 	struct txn *t = pop(c);
 	struct span_rec *r = txn_record(t);
@@ -56,7 +61,7 @@ void http_finish(struct conn *c, uint8_t error, int err)
 		conn_opaque(c, COUNT_OPAQUE_BROKEN);
 }
 
-static void finish_all(struct conn *c, uint8_t error, int err)
+COLD static void finish_all(struct conn *c, uint8_t error, int err)
 {
 	while (c->first) {
 		http_finish(c, error, err);
@@ -85,7 +90,7 @@ void http_disown(struct conn *c)
 
 /* ---- heads ---- */
 
-static void request_head(struct conn *c, int fd, const struct http1_head *h)
+HOT static void request_head(struct conn *c, int fd, const struct http1_head *h)
 {
 	struct span_ctx ctx, *use = &ctx;
 	bool server = c->role == ROLE_SERVER;
@@ -147,7 +152,7 @@ static void request_head(struct conn *c, int fd, const struct http1_head *h)
 		span_request_read(t);
 }
 
-static void response_head(struct conn *c, const struct http1_head *h, const char *head)
+HOT static void response_head(struct conn *c, const struct http1_head *h, const char *head)
 {
 	struct txn *t = c->first;
 	if (!t) { /* "408" to a silent client, or it was never HTTP */
@@ -193,7 +198,7 @@ static void body_done(struct conn *c, struct stream *s)
 }
 
 /* What stands here is not HTTP, or not any more. */
-static void broken(struct conn *c, struct stream *s)
+COLD static void broken(struct conn *c, struct stream *s)
 {
 	if (s == &c->req) {
 		s->dead = true;
@@ -208,7 +213,7 @@ static void broken(struct conn *c, struct stream *s)
 
 /* ---- bytes ---- */
 
-static bool keep_partial(struct conn *c, struct stream *s, const char *p, size_t n)
+COLD static bool keep_partial(struct conn *c, struct stream *s, const char *p, size_t n)
 {
 	uint32_t cap;
 	char *b = s->head_n + n > HTTP1_HEAD_MAX ? NULL : head_buffer((uint32_t)(s->head_n + n), &cap);
@@ -240,7 +245,11 @@ static void drop_partial(struct stream *s)
 static ssize_t parse(const struct conn *c, const struct stream *s, const char *p, size_t n, size_t seen,
                      struct http1_head *h)
 {
-	return s == &c->req ? http1_parse_request(p, n, seen, h) : http1_parse_response(p, n, seen, h);
+	if (s == &c->req)
+		return http1_parse_request(p, n, seen, h);
+	if (!seen && c->role == ROLE_SERVER)
+		return http1_memo_response(&sent, p, n, h);
+	return http1_parse_response(p, n, seen, h);
 }
 
 /* The rest of a head that came in pieces. Bytes used of p, or < 0: come back, or broken. */
@@ -276,7 +285,7 @@ static ssize_t continue_head(struct conn *c, int fd, struct stream *s, const cha
 	return k - (ssize_t)seen;
 }
 
-static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t n, uint64_t start_ns)
+HOT static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t n, uint64_t start_ns)
 {
 	struct http1_head h;
 	while (n && !c->opaque && !s->dead) {
@@ -321,7 +330,7 @@ static void feed(struct conn *c, int fd, struct stream *s, const char *p, size_t
 	}
 }
 
-void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
+HOT void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 {
 	uint8_t role = atomic_load_explicit(&c->role, memory_order_relaxed);
 	if (role == ROLE_SERVER || role == ROLE_UNKNOWN) {
@@ -338,7 +347,7 @@ void http_rx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 		feed(c, fd, &c->resp, p, n, start_ns);
 }
 
-void http_tx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
+HOT void http_tx(struct conn *c, int fd, const char *p, size_t n, uint64_t start_ns)
 {
 	uint8_t role = atomic_load_explicit(&c->role, memory_order_relaxed);
 	if (role == ROLE_SERVER) {

@@ -1,3 +1,4 @@
+#include "base/hot.h"
 #include "conn/observe.h"
 #include "base/clock.h"
 #include "config.h"
@@ -176,7 +177,7 @@ void on_rxv(int fd, const struct iovec *v, int count, ssize_t r, int err, int fl
 	conn_unlock(c, fd);
 }
 
-void on_rx(int fd, const void *p, size_t n, ssize_t r, int err, int flags)
+HOT void on_rx(int fd, const void *p, size_t n, ssize_t r, int err, int flags)
 {
 	struct conn *c;
 	if (__builtin_expect(r > 0 && !flags, 1)) {
@@ -192,7 +193,7 @@ void on_rx(int fd, const void *p, size_t n, ssize_t r, int err, int flags)
 	on_rxv(fd, &v, 1, r, err, flags);
 }
 
-void on_txv(int fd, const struct iovec *v, int count, ssize_t r, int err)
+HOT void on_txv(int fd, const struct iovec *v, int count, ssize_t r, int err)
 {
 	struct conn *c = conn_lock(fd);
 	if (!c) {

@@ -5,6 +5,7 @@
 #ifndef REMORA_GUARD_H
 #define REMORA_GUARD_H
 
+#include "base/hot.h"
 #include "span/process.h"
 #include <errno.h>
 
@@ -13,7 +14,7 @@
 
 #define STACK_RANGE (320u * 1024)
 /* Is there room for us, or is this a handler on a small alternate stack? Remembers the answer for addresses around it. */
-bool guard_stack(struct thread *t, uintptr_t sp);
+COLD bool guard_stack(struct thread *t, uintptr_t sp);
 
 static inline bool guard_room(struct thread *t)
 {

@@ -1,4 +1,5 @@
 /* Expands hooks.def: the real call, the guard, errno. No policy here. */
+#include "base/hot.h"
 #include "config.h"
 #include "conn/fdtab.h"
 #include "conn/inject.h"
@@ -68,7 +69,7 @@ static inline uintptr_t unmoved(int fd, struct stamp before)
 	return same ? word : FD_OPAQUE;
 }
 
-static __attribute__((noinline)) void unseen_bytes(int fd, struct thread *t)
+COLD static __attribute__((noinline)) void unseen_bytes(int fd, struct thread *t)
 {
 	struct conn *c = fd_conn(fd_peek(fd));
 	if (c && t->guard != GUARD_LIFE && !t->in_vfork)
@@ -177,7 +178,7 @@ static inline bool client(uintptr_t word, int fd)
 	return client_or_unknown(fd);
 }
 
-static __attribute__((noinline)) void poke(void)
+COLD static __attribute__((noinline)) void poke(void)
 {
 	if (!thread_self.guard)
 		OBSERVE(export_thread_poke());
@@ -190,6 +191,19 @@ static inline void polling(void)
 }
 
 /* ---- the hooks ---- */
+
+/* What servers call for each request. */
+#define HOT_HOOK(name) extern __typeof__(name) name HOT
+HOT_HOOK(read);
+HOT_HOOK(recv);
+HOT_HOOK(recvmsg);
+HOT_HOOK(write);
+HOT_HOOK(writev);
+HOT_HOOK(send);
+HOT_HOOK(sendmsg);
+HOT_HOOK(poll);
+HOT_HOOK(epoll_wait);
+HOT_HOOK(epoll_pwait);
 
 /* After a failure the arguments prove nothing: a bad pointer is what may have failed. */
 #define RX(ret, name, params, args, fd, observer)                          \

@@ -5,6 +5,7 @@
 #ifndef REMORA_REAL_H
 #define REMORA_REAL_H
 
+#include "base/hot.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -71,7 +72,7 @@ enum real_index {
 extern void *real_table[REAL_COUNT];
 
 /* Never NULL: a function that this libc lacks fails with ENOSYS. */
-void *real_lookup(enum real_index i);
+COLD void *real_lookup(enum real_index i);
 void real_resolve_all(void);
 void *real_find(const char *name); /* any function of the libraries behind us; NULL: not there */
 

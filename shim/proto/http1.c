@@ -2,6 +2,7 @@
  * Request and response heads. One pass finds the lines and looks at the names it needs; what is wrong in a field
  * line is reported when the head is complete, so that the answer for given bytes never depends on how they were cut.
  */
+#include "base/hot.h"
 #include "proto/http1.h"
 #include "base/small.h"
 #include "proto/http1_field.h"
@@ -13,7 +14,7 @@
 /* ---- start lines ---- */
 
 /* Target bytes: anything above 0x20 but DEL. The first byte of [p, e) that is not one, else e. */
-static const char *target_end(const char *p, const char *e)
+HOT static const char *target_end(const char *p, const char *e)
 {
 	for (; e - p >= 16; p += 16) {
 		unsigned m = mask_ctl(p);
@@ -366,12 +367,12 @@ static inline __attribute__((always_inline)) ssize_t parse(const char *buf, size
 	return h->len;
 }
 
-ssize_t http1_parse_request(const char *buf, size_t len, size_t seen, struct http1_head *h)
+HOT ssize_t http1_parse_request(const char *buf, size_t len, size_t seen, struct http1_head *h)
 {
 	return parse(buf, len, seen, h, true);
 }
 
-ssize_t http1_parse_response(const char *buf, size_t len, size_t seen, struct http1_head *h)
+HOT ssize_t http1_parse_response(const char *buf, size_t len, size_t seen, struct http1_head *h)
 {
 	return parse(buf, len, seen, h, false);
 }

@@ -1,4 +1,5 @@
 /* Message bodies: where they end (RFC 9112 6 and 7). */
+#include "base/hot.h"
 #include "proto/http1.h"
 
 /* Bounds on what a peer may send beside the payload, so that a broken stream is noticed instead of followed. */
@@ -26,7 +27,7 @@ static void start(struct http1_body *b, enum http1_body_kind kind, uint64_t leng
 	b->done = kind == HTTP1_BODY_NONE || (kind == HTTP1_BODY_LENGTH && length == 0);
 }
 
-void http1_body_of_request(struct http1_body *b, const struct http1_head *h)
+HOT void http1_body_of_request(struct http1_body *b, const struct http1_head *h)
 {
 	if (h->chunked)
 		start(b, HTTP1_BODY_CHUNKED, 0);
@@ -38,7 +39,7 @@ void http1_body_of_request(struct http1_body *b, const struct http1_head *h)
 		start(b, HTTP1_BODY_NONE, 0);
 }
 
-void http1_body_of_response(struct http1_body *b, const struct http1_head *h, uint8_t request_method)
+HOT void http1_body_of_response(struct http1_body *b, const struct http1_head *h, uint8_t request_method)
 {
 	if (h->status == 101 || (request_method == HTTP1_CONNECT && h->status / 100 == 2))
 		start(b, HTTP1_BODY_TUNNEL, 0);
@@ -148,14 +149,14 @@ static ssize_t feed_chunked(struct http1_body *b, const char *p, size_t n)
 	return (ssize_t)i;
 }
 
-ssize_t http1_body_feed(struct http1_body *b, const char *p, size_t n)
+HOT ssize_t http1_body_feed(struct http1_body *b, const char *p, size_t n)
 {
 	if (b->kind == HTTP1_BODY_CHUNKED)
 		return feed_chunked(b, p, n);
 	return http1_body_skip(b, n);
 }
 
-ssize_t http1_body_skip(struct http1_body *b, uint64_t n)
+HOT ssize_t http1_body_skip(struct http1_body *b, uint64_t n)
 {
 	if (b->done || n == 0)
 		return 0;

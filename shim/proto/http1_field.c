@@ -1,4 +1,5 @@
 /* Header fields of interest, by length of the name first: most fields leave after one switch. */
+#include "base/hot.h"
 #include "proto/http1_field.h"
 #include "proto/scan.h"
 
@@ -154,7 +155,7 @@ static bool authorization_signs(struct slice_view v)
 	return list && FIND(list, v.e, "traceparent", true);
 }
 
-static void first(struct slice *s, const char *p, const char *eol)
+HOT static void first(struct slice *s, const char *p, const char *eol)
 {
 	if (!s->p)
 		*s = to_slice(trim(p, eol));
@@ -167,7 +168,7 @@ static void append(struct slice s[4], uint8_t *n, const char *p, const char *eol
 }
 
 /* [p, eol) is one field of a request, folded lines included. */
-void http1_request_field(struct http1_fields *f, const char *p, const char *eol, const char *end)
+HOT void http1_request_field(struct http1_fields *f, const char *p, const char *eol, const char *end)
 {
 	struct http1_head *h = f->h;
 	size_t n;

@@ -3,6 +3,7 @@
  * the request noted at connect, the thread's own request, on event loops the request of this turn, else the only
  * open request of the process.
  */
+#include "base/hot.h"
 #include "config.h"
 #include "base/pool.h"
 #include "base/small.h"
@@ -36,12 +37,12 @@ static void open_change(const struct txn *t, int by)
 	while (!atomic_compare_exchange_weak(&open_word, &old, new));
 }
 
-void context_opened(struct txn *t)
+HOT void context_opened(struct txn *t)
 {
 	open_change(t, 1);
 }
 
-void context_closed(struct txn *t)
+HOT void context_closed(struct txn *t)
 {
 	if (t->fork_gen == process.fork_gen)
 		open_change(t, -1);
@@ -57,7 +58,7 @@ char *context_carry_new(void)
 	return pool_get(&carries);
 }
 
-void context_carry_free(char *carry)
+HOT void context_carry_free(char *carry)
 {
 	if (carry)
 		pool_put(&carries, carry);
@@ -97,7 +98,7 @@ struct txn_ref span_current(void)
 	return span_ref_valid(r) ? r : (struct txn_ref){0};
 }
 
-void span_request_read(struct txn *x)
+HOT void span_request_read(struct txn *x)
 {
 	struct thread *t = &thread_self;
 	struct txn now;
@@ -208,7 +209,7 @@ static __attribute__((noinline)) void keep_amzn_others(struct span_ctx *c, struc
 	memcpy(to + 1, others, n);
 }
 
-void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t start_ns)
+HOT void span_ctx_server(struct span_ctx *c, const struct http1_head *h, uint64_t start_ns)
 {
 	struct trace_ctx in = {0};
 	bool any = h->n_traceparent || (h->b3.n | h->b3_trace_id.n | h->b3_sampled.n | h->b3_flags.n | h->amzn_trace_id.n);

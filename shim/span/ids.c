@@ -1,4 +1,5 @@
 /* Random ids: xoshiro256++ per thread, seeded by the kernel, again after a fork. Unique, not secret. */
+#include "base/hot.h"
 #include "base/clock.h"
 #include "base/sys.h"
 #include "span/process.h"
@@ -49,7 +50,7 @@ void ids_span(uint8_t out[8])
 	memcpy(out, &v, 8);
 }
 
-void ids_root(uint8_t trace[16], uint8_t span[8], uint64_t now_ns)
+HOT void ids_root(uint8_t trace[16], uint8_t span[8], uint64_t now_ns)
 {
 	/* Seconds are enough, and the coarse clock costs an eighth. */
 	if (!now_ns)

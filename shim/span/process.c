@@ -1,3 +1,4 @@
+#include "base/hot.h"
 #include "span/process.h"
 #include "config.h"
 #include "base/clock.h"
@@ -147,7 +148,7 @@ static struct arena *find(bool only_join)
 	return a;
 }
 
-struct arena *process_arena(void)
+HOT struct arena *process_arena(void)
 {
 	return find(false);
 }
@@ -225,7 +226,7 @@ uint32_t process_describe(char *out, size_t cap, char scratch[DESCRIBE_SCRATCH])
 	return (uint32_t)d.n;
 }
 
-uint16_t process_index(struct arena *a)
+HOT uint16_t process_index(struct arena *a)
 {
 	uint32_t i = atomic_load_explicit(&process.proc, memory_order_acquire);
 	if (__builtin_expect(i != ARENA_PROCS, 1))

@@ -5,6 +5,7 @@
 #ifndef REMORA_PROCESS_H
 #define REMORA_PROCESS_H
 
+#include "base/hot.h"
 #include "base/thread.h"
 #include "span/arena.h"
 #include <stdbool.h>
@@ -41,7 +42,7 @@ uint16_t process_index(struct arena *a);
 uint32_t process_describe(char *out, size_t cap, char scratch[DESCRIBE_SCRATCH]);
 
 /* In a forked child, once, before anything else of ours: by the fork handler or by whoever notices. */
-void process_forked(void);
+COLD void process_forked(void);
 static inline bool process_is_new(void)
 {
 	return __builtin_expect(atomic_load_explicit(process.alive, memory_order_relaxed) == 0, 0);

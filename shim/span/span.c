@@ -1,4 +1,5 @@
 /* Transactions and their records: start, end, failed connects. */
+#include "base/hot.h"
 #include "base/clock.h"
 #include "config.h"
 #include "base/pool.h"
@@ -18,7 +19,7 @@ bool span_ended(void)
 	return atomic_load_explicit(&ended, memory_order_relaxed) == process.fork_gen + 1;
 }
 
-struct span_rec *txn_record(const struct txn *t)
+HOT struct span_rec *txn_record(const struct txn *t)
 {
 	struct arena *a = atomic_load_explicit(&process.arena, memory_order_relaxed);
 	if (t->slot == SLOT_NONE || t->fork_gen != process.fork_gen || !a || span_ended())
@@ -45,7 +46,7 @@ static void open_less(uint8_t kind)
 		atomic_fetch_sub_explicit(&process.open_spans, 1, memory_order_relaxed);
 }
 
-static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint64_t start_ns)
+HOT static struct span_rec *record_open(uint8_t kind, const struct span_ctx *c, uint64_t start_ns)
 {
 	struct arena *a = span_ended() ? NULL : process_arena();
 	if (!a)
@@ -133,8 +134,8 @@ static void describe(struct span_rec *r, const struct http1_head *h)
 	}
 }
 
-struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1_head *h, uint64_t start_ns,
-                      const void *owner, struct txn *own, struct span_rec **rec)
+HOT struct txn *txn_start(uint8_t kind, const struct span_ctx *c, const struct http1_head *h, uint64_t start_ns,
+                          const void *owner, struct txn *own, struct span_rec **rec)
 {
 	struct txn *t = own ? own : pool_get(&txns);
 	if (!t) {
@@ -198,7 +199,7 @@ void txn_aws_id(struct txn *t, struct slice id)
 		rec_put(atomic_load_explicit(&process.arena, memory_order_relaxed), r, REC_AWS_ID, id);
 }
 
-static void release(struct txn *t)
+HOT static void release(struct txn *t)
 {
 	/* In this order: who finds it as the only open one finds the serial of an open one. */
 	if (t->kind == SPAN_SERVER)
@@ -210,7 +211,7 @@ static void release(struct txn *t)
 		pool_put(&txns, t);
 }
 
-void txn_end(struct txn *t, struct span_rec *r, uint8_t error, int err_no, uint64_t end_ns)
+HOT void txn_end(struct txn *t, struct span_rec *r, uint8_t error, int err_no, uint64_t end_ns)
 {
 	if (r && !claim(r, end_ns < r->start_ns ? r->start_ns : end_ns))
 		r = NULL;
