@@ -188,10 +188,10 @@ static uint32_t print(void *self, const struct batch *batch)
 	for (uint32_t i = 0; i < batch->n; i++) {
 		struct rec_view room;
 		const struct rec_view *v = batch_view(batch, i, &room);
-		const struct span_rec *r = v->rec;
 		struct buf line = {0};
-		if (!span_attrs_make(&c->attrs, v, &c->limits))
+		if (!v || !span_attrs_make(&c->attrs, v, &c->limits))
 			continue;
+		const struct span_rec *r = v->rec;
 		add_span(&line, &c->attrs);
 		const struct resource *res = resource_of(batch->resources, batch->arena, v);
 		struct tree_span s = {

@@ -18,11 +18,13 @@ struct span_events;
 struct settings;  /* settings.h: the parsed variables */
 struct resources; /* resource.h: the resource of each process of the tree, cached */
 
-/* Records of one batch, checked. Borrowed: valid during the call that gets it. */
+/* Records of one batch, read with batch_view(). Borrowed: valid during the call that gets it. */
 struct batch {
 	const struct arena *arena;
-	const struct packed_view *packed; /* read with batch_view() (batch_view.h) */
-	const struct rec_view *views;     /* instead of them, if not NULL */
+	const uint32_t *slots;
+	char *scratch;                /* REC_VAR_MAX bytes, for strings of several slots */
+	uint32_t *malformed;          /* counts records that did not check out */
+	const struct rec_view *views; /* instead of slots, if not NULL */
 	uint32_t n;
 	struct resources *resources;
 	const struct settings *settings;

@@ -12,6 +12,7 @@
 
 #define MS UINT64_C(1000000)
 #define CONNECTIONS 8L /* kept alive, for all destinations */
+#define STEPS 16       /* of libcurl at a time: a body of a usual batch goes out in one turn of the worker */
 
 bool http_global_init(void)
 {
@@ -148,8 +149,10 @@ static void finish_failed(struct http *h)
 	}
 }
 
-static void step(struct http *h)
+/* True: a socket was ready, so it may be again. */
+static bool step(struct http *h)
 {
+	bool any = false;
 	struct pollfd ready[HTTP_FDS];
 	unsigned n = h->n_fds;
 	int running;
@@ -159,12 +162,14 @@ static void step(struct http *h)
 			int what = (ready[i].revents & POLLIN ? CURL_CSELECT_IN : 0) |
 			           (ready[i].revents & POLLOUT ? CURL_CSELECT_OUT : 0) |
 			           (ready[i].revents & (POLLERR | POLLHUP | POLLNVAL) ? CURL_CSELECT_ERR : 0);
+			any |= what != 0;
 			if (what)
 				curl_multi_socket_action(h->multi, ready[i].fd, what, &running);
 		}
 	if (h->timer_ns && mono_ns() >= h->timer_ns) {
 		h->timer_ns = 0;
 		curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+		any = true;
 	}
 	CURLMsg *m;
 	int left;
@@ -176,6 +181,7 @@ static void step(struct http *h)
 			if (c)
 				http_call_done(h, c, result);
 		}
+	return any;
 }
 
 void http_run(struct http *h)
@@ -185,8 +191,26 @@ void http_run(struct http *h)
 	if (!http_fds_ours())
 		http_abandon(h);
 	finish_failed(h);
-	if (h->active && h->multi)
-		step(h);
+	/* libcurl writes head and body apart, the body in pieces: each packet of their ends would wake the receiver. */
+	bool fresh = h->fresh;
+	h->fresh = false;
+	if (fresh)
+		http_fds_cork(true);
+	for (int i = 0; i < STEPS && h->active && h->multi && step(h); i++)
+		;
+	if (fresh)
+		http_fds_cork(false);
+}
+
+bool http_awaits(const struct http *h, uint64_t ns)
+{
+	for (const struct http_call *c = h->calls; c; c = c->next)
+		if (c->error)
+			return false;
+	for (unsigned i = 0; i < h->n_fds; i++)
+		if (h->fds[i].events != POLLIN)
+			return false;
+	return h->active && h->n_fds && (!h->timer_ns || h->timer_ns > mono_ns() + ns);
 }
 
 void http_wait(struct http *h, int timeout_ms)

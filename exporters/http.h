@@ -38,6 +38,8 @@ bool http_compress(struct request *r);
 unsigned http_active(const struct http *h);
 /* Work without waiting (between run_enter and run_leave). */
 void http_run(struct http *h);
+/* All requests are out whole, and libcurl wants nothing by the clock within ns: only answers are waited for. */
+bool http_awaits(const struct http *h, uint64_t ns);
 /* Wait for sockets at most timeout_ms (outside run_enter). Touches no state of libcurl. */
 void http_wait(struct http *h, int timeout_ms);
 
@@ -60,6 +62,8 @@ void http_fd_seen(int fd);                            /* a socket that libcurl w
 void http_fd_unseen(int fd);
 void http_fd_close(int fd); /* if it is still ours */
 bool http_fd_ours(int fd);
+/* TCP: full packets only, until it is taken back. Of those that are ours; a new connection may come in between. */
+void http_fds_cork(bool on);
 bool http_fds_ours(void); /* false: at least one is closed or something else */
 void http_fds_forget(void);
 

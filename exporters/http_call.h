@@ -39,6 +39,7 @@ struct http {
 	CURLM *multi;
 	struct http_call *calls;
 	unsigned active;
+	bool fresh; /* a request was added */
 	CURL *easies[HTTP_EASIES];
 	unsigned n_easies;
 	struct pollfd fds[HTTP_FDS]; /* what libcurl watches */

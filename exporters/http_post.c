@@ -303,6 +303,7 @@ struct http_call *http_post(struct http *h, struct request *r, void (*done)(void
 	c->next = h->calls;
 	h->calls = c;
 	h->active++;
+	h->fresh = true;
 	return c;
 }
 

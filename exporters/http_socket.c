@@ -2,6 +2,8 @@
 #include "exporters/http.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -115,6 +117,14 @@ bool http_fd_ours(int fd)
 {
 	const struct http_fd *f = find(fd);
 	return f && is_ours(f);
+}
+
+void http_fds_cork(bool on)
+{
+	int value = on;
+	for (unsigned i = 0; i < list.n; i++)
+		if (!list.fd[i].dns && is_ours(&list.fd[i]))
+			setsockopt(list.fd[i].fd, IPPROTO_TCP, TCP_CORK, &value, sizeof value);
 }
 
 bool http_fds_ours(void)

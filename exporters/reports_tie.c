@@ -165,7 +165,7 @@ void tie_leave(struct arena *a, const struct report *rep)
 
 void tie_read(struct span_events *events, const struct rec_view *v)
 {
-	struct slice s = v->str[REC_TEXT];
+	struct slice s = rec_str(v, REC_TEXT);
 	size_t n = s.n < LEFT_MOST ? s.n : LEFT_MOST;
 	char *own = malloc(n + 1), *field[4], *p = own;
 	uint8_t trace[16], span[8], instance[16];

@@ -6,6 +6,7 @@
  * second time, and no length is read twice.
  */
 #include "exporters/span_attrs.h"
+#include "base/small.h"
 #include "exporters/settings.h"
 #include "exporters/span_maker.h"
 #include "proto/head_field.h"
@@ -55,7 +56,7 @@ static uint8_t add_method(struct maker *m, const struct rec_view *v, struct slic
 	m->o->name_len = name.n;
 	LIT("http.request.method", methods[method]);
 	if (method == HTTP1_OTHER)
-		STR("http.request.method_original", v->str[REC_METHOD]);
+		STR("http.request.method_original", rec_str(v, REC_METHOD));
 	return method;
 }
 
@@ -129,19 +130,15 @@ static void add_headers(struct maker *m, struct slice lines)
 	}
 }
 
-static void server(struct maker *m, const struct rec_view *v)
+/* All of it is in a span_conn. */
+static void server_conn(struct maker *m, const struct rec_view *v, const struct target *t)
 {
 	const struct span_rec *r = v->rec;
-	struct slice route = v->str[REC_ROUTE];
-	uint8_t method = add_method(m, v, route);
-	struct target t = target_of(v->str[REC_TARGET], method == HTTP1_CONNECT);
-	struct slice scheme = scheme_of(&t, r->bits);
-	STR("url.path", t.path.p || !t.authority.p ? t.path : SLICE("/")); /* required, CONNECT has none */
-	STR("url.query", t.query);
+	struct slice scheme = scheme_of(t, r->bits);
 	STR("url.scheme", scheme);
 
 	/* The name the client used. A Host without a port leaves it open whether somebody maps ports before us. */
-	struct authority a = authority_of(t.authority.n ? t.authority : v->str[REC_HOST]);
+	struct authority a = authority_of(t->authority.n ? t->authority : rec_str(v, REC_HOST));
 	if (a.host.n) {
 		STR("server.address", a.host);
 		uint32_t port = r->local.port ? r->local.port : default_port(scheme);
@@ -151,14 +148,28 @@ static void server(struct maker *m, const struct rec_view *v)
 		INT("server.port", r->local.port);
 	}
 	struct slice peer = address(m, &r->peer);
-	if (v->str[REC_CLIENT_ADDR].n)
-		STR("client.address", v->str[REC_CLIENT_ADDR]);
+	if (rec_str(v, REC_CLIENT_ADDR).n)
+		STR("client.address", rec_str(v, REC_CLIENT_ADDR));
 	else
 		LIT("client.address", peer);
 	add_peer(m, r, peer);
-	STR("user_agent.original", v->str[REC_USER_AGENT]);
-	add_headers(m, v->str[REC_HEADERS]);
-	STR("enduser.id", v->str[REC_USER]);
+}
+
+static void server(struct maker *m, const struct rec_view *v, bool conn)
+{
+	const struct span_rec *r = v->rec;
+	struct slice route = rec_str(v, REC_ROUTE);
+	uint8_t method = add_method(m, v, route);
+	struct target t = target_of(rec_str(v, REC_TARGET), method == HTTP1_CONNECT);
+	STR("url.path", t.path.p || !t.authority.p ? t.path : SLICE("/")); /* required, CONNECT has none */
+	STR("url.query", t.query);
+	m->o->conn_at = m->o->n;
+	if (conn)
+		server_conn(m, v, &t);
+	m->o->conn_n = m->o->n - m->o->conn_at;
+	STR("user_agent.original", rec_str(v, REC_USER_AGENT));
+	add_headers(m, rec_str(v, REC_HEADERS));
+	STR("enduser.id", rec_str(v, REC_USER));
 	STR("http.route", route);
 	add_exchange(m, r, 500);
 }
@@ -182,11 +193,11 @@ static void client(struct maker *m, const struct rec_view *v)
 {
 	const struct span_rec *r = v->rec;
 	uint8_t method = add_method(m, v, (struct slice){NULL, 0});
-	struct slice whole = v->str[REC_TARGET];
+	struct slice whole = rec_str(v, REC_TARGET);
 	struct target t = target_of(whole, method == HTTP1_CONNECT);
 	struct slice scheme = scheme_of(&t, r->bits);
 	uint32_t usual_port = default_port(scheme);
-	struct authority a = authority_of(t.authority.n ? t.authority : v->str[REC_HOST]);
+	struct authority a = authority_of(t.authority.n ? t.authority : rec_str(v, REC_HOST));
 	struct slice peer = address(m, &r->peer);
 
 	struct attr *url = a.host.n || peer.n ? begin(m, KEY("url.full")) : NULL;
@@ -244,7 +255,8 @@ static bool zero(const uint8_t *p, size_t n)
 	return true;
 }
 
-bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struct settings *s)
+static inline __attribute__((always_inline)) bool make(struct span_attrs *o, const struct rec_view *v, const struct settings *s,
+                                                       bool conn)
 {
 	const struct span_rec *r = v->rec;
 	uint8_t kind = r->kind, bits = r->bits;
@@ -252,7 +264,7 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 		return false;
 	o->kind = kind == SPAN_SERVER ? KIND_SERVER : KIND_CLIENT;
 	o->status = 0;
-	o->n = o->dropped = 0;
+	o->n = o->dropped = o->conn_at = o->conn_n = 0;
 	o->big = (struct buf){0};
 	o->has_parent = !zero(r->parent_id, 8);
 	o->flags = (r->trace_flags & TRACE_FLAGS_WIRE) | PARENT_KNOWN | (o->has_parent && bits & REC_PARENT_REMOTE ? PARENT_REMOTE : 0);
@@ -263,9 +275,7 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 	if (m->max_attrs > SPAN_ATTRS_MAX)
 		m->max_attrs = SPAN_ATTRS_MAX;
 	struct rec_view bare;
-	size_t room = SMALL_TEXT;
-	for (int i = 0; i < REC_TAG_MAX; i++)
-		room += (size_t)v->str[i].n * COPIES * UTF8_GROWTH;
+	size_t room = SMALL_TEXT + (size_t)v->bytes * COPIES * UTF8_GROWTH;
 	if (room > sizeof o->text) {
 		if (buf_reserve(&o->big, room)) {
 			m->at = o->big.p;
@@ -274,14 +284,14 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 			v = &bare;
 		}
 	}
-	struct slice state = v->str[REC_TRACESTATE];
+	struct slice state = rec_str(v, REC_TRACESTATE);
 	o->trace_state = m->at;
 	text(m, state);
 	o->trace_state_len = (uint32_t)(m->at - o->trace_state);
 	*m->at++ = 0;
 
 	if (kind == SPAN_SERVER)
-		server(m, v);
+		server(m, v, conn);
 	else if (kind == SPAN_CLIENT)
 		client(m, v);
 	else if (kind == SPAN_DB)
@@ -296,6 +306,32 @@ bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struc
 		LIT("remora.aborted", error == ERR_PROCESS_KILLED ? SLICE("killed") : SLICE("exit"));
 	if (bits & REC_AMBIGUOUS)
 		LIT("remora.parent", SLICE("ambiguous"));
+	return true;
+}
+
+bool span_attrs_make(struct span_attrs *o, const struct rec_view *v, const struct settings *s)
+{
+	return make(o, v, s, true);
+}
+
+bool span_attrs_make_rest(struct span_attrs *o, const struct rec_view *v, const struct settings *s)
+{
+	return make(o, v, s, false);
+}
+
+bool span_conn_of(struct span_conn *o, const struct rec_view *v, const struct settings *s)
+{
+	const struct span_rec *r = v->rec;
+	struct slice host = rec_str(v, REC_HOST), target = rec_str(v, REC_TARGET);
+	if (r->kind != SPAN_SERVER || (v->has & (1u << REC_CLIENT_ADDR | 1u << REC_HEADERS)) || !target.n || *target.p != '/' ||
+	    host.n > SPAN_CONN_HOST || s->attr_count_limit < SPAN_ATTRS_MAX || s->attr_length_limit < SPAN_CONN_HOST)
+		return false;
+	o->peer = r->peer;
+	o->local = r->local;
+	o->https = (r->bits & REC_HTTPS) != 0;
+	o->host_n = (uint8_t)host.n;
+	memset(o->host, 0, sizeof o->host);
+	small_copy(o->host, host.p, host.n);
 	return true;
 }
 

@@ -40,11 +40,11 @@ static inline void span_aws_add(struct span_aws *o, struct slice s)
 static inline bool span_aws_read(const struct rec_view *v, struct span_aws *o)
 {
 	*o = (struct span_aws){0};
-	if (!v->str[REC_AWS].n)
+	if (!rec_str(v, REC_AWS).n)
 		return false;
-	span_aws_add(o, v->str[REC_AWS]);
-	if (v->str[REC_AWS_MORE].n)
-		span_aws_add(o, v->str[REC_AWS_MORE]);
+	span_aws_add(o, rec_str(v, REC_AWS));
+	if (rec_str(v, REC_AWS_MORE).n)
+		span_aws_add(o, rec_str(v, REC_AWS_MORE));
 	return o->service.n != 0;
 }
 

@@ -47,7 +47,7 @@ void span_aws_call(struct maker *m, const struct rec_view *v)
 	STR("rpc.service", service);
 	STR("rpc.method", c.operation);
 	STR("cloud.region", c.region);
-	STR("aws.request_id", v->str[REC_AWS_ID]);
+	STR("aws.request_id", rec_str(v, REC_AWS_ID));
 	if (c.kind == AWS_QUEUE)
 		STR("aws.sqs.queue.url", c.resource);
 	else if (c.kind == AWS_BUCKET)

@@ -46,7 +46,7 @@ static struct slice summary(struct maker *m, struct slice query, bool batch)
 static void add_server(struct maker *m, const struct rec_view *v, uint16_t usual_port)
 {
 	const struct span_rec *r = v->rec;
-	struct slice peer = address(m, &r->peer), name = v->str[REC_PEER_NAME];
+	struct slice peer = address(m, &r->peer), name = rec_str(v, REC_PEER_NAME);
 	uint16_t port = r->peer.port;
 	if (name.n)
 		STR("server.address", name);
@@ -60,7 +60,7 @@ static void add_server(struct maker *m, const struct rec_view *v, uint16_t usual
 static void add_failure(struct maker *m, const struct rec_view *v)
 {
 	uint8_t error = v->rec->error;
-	struct slice status = copy(m, v->str[REC_DB_STATUS]);
+	struct slice status = copy(m, rec_str(v, REC_DB_STATUS));
 	const char *word = error != ERR_NONE ? rec_error_name(error, v->rec->err_no) : NULL;
 	if (!status.n && !word)
 		return;
@@ -79,7 +79,7 @@ void span_db(struct maker *m, const struct rec_view *v)
 	if (system >= DB_SYSTEM_MAX)
 		system = DB_NONE;
 	uint64_t times = r->req_size;
-	struct slice query = copy(m, v->str[REC_QUERY]), session = copy(m, v->str[REC_DB]);
+	struct slice query = copy(m, rec_str(v, REC_QUERY)), session = copy(m, rec_str(v, REC_DB));
 	struct slice called = summary(m, query, times > 1), name = called.n ? called : systems[system].name;
 	if (what == REC_DB_LOGIN)
 		name = SLICE("connect");

@@ -70,8 +70,9 @@ struct dest {
 	uint32_t weight;   /* slots of queue and batch */
 	uint64_t since_ns; /* the queue's delay began */
 	/* The batch under way: in flight when call is there, else waiting for not_before_ns. */
-	struct ref *batch;
-	uint32_t n_batch;
+	uint32_t *batch; /* slots */
+	uint32_t source; /* of all of them */
+	uint32_t n_batch, n_bad;
 	struct request request;
 	struct http_call *call;
 	uint64_t born_ns, posted_ns, not_before_ns;
@@ -98,16 +99,6 @@ void dest_free(struct dest *d); /* drops the queue without counting, cancels */
 /* Moves up to max_batch records of one source from the queue into d->batch and encodes them. False: nothing to send. */
 bool batch_make(struct dest *d);
 void batch_done(struct dest *d); /* gives the records back and frees the request */
-struct views {                   /* of a batch, kept for the next one */
-	struct packed_view *packed;
-	uint32_t cap;
-	struct scratch {
-		struct scratch *next;
-		size_t n;
-		char bytes[];
-	} * scratch;
-};
-void views_free(struct views *v);
 
 /* ---- worker.c ---- */
 
@@ -126,7 +117,7 @@ struct worker {
 	struct source sources[SOURCES];  /* [0]: this tree's arena */
 	struct dest dests[DESTS];
 	unsigned n_dests, n_http;
-	struct views views;
+	char *strings;     /* scratch for a record's */
 	uint32_t *slots;   /* drain buffer */
 	bool more_orphans; /* there may be arenas of dead trees */
 	bool any_orphan;   /* also those of other settings: flush --all */

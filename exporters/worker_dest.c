@@ -82,10 +82,16 @@ static uint64_t backoff(uint32_t fails)
 	return ns * 4 / 5 + (x >> 32) % (ns * 2 / 5);
 }
 
+/* Those of the batch that were sent: what did not check out was counted when it was encoded. */
+static uint32_t in_flight(const struct dest *d)
+{
+	return d->n_batch - d->n_bad;
+}
+
 static void drop(struct dest *d, enum counter why)
 {
-	arena_count(worker_arena(d->worker), why, d->n_batch);
-	d->dropped += d->n_batch;
+	arena_count(worker_arena(d->worker), why, in_flight(d));
+	d->dropped += in_flight(d);
 	batch_done(d);
 }
 
@@ -94,7 +100,7 @@ static void tell(struct dest *d, const struct answer *a, const struct verdict *v
 	unsigned long long ms = (now - d->posted_ns) / MS;
 	static const char *const words[] = {"accepted", "will be tried again", "is signed anew", "refused"};
 	if (log_wants(LOG_DEBUG)) {
-		log_debug("%s: %u spans, %zu bytes: %s%s%s, status %d, %llu ms", d->name, d->n_batch, d->request.body.n,
+		log_debug("%s: %u spans, %zu bytes: %s%s%s, status %d, %llu ms", d->name, in_flight(d), d->request.body.n,
 		          words[v->outcome], *v->message ? ": " : "", v->message, a->status, ms);
 		return;
 	}
@@ -122,11 +128,11 @@ static void answered(void *ctx, const struct answer *a)
 	d->told_when = false;
 	switch (v.outcome) {
 	case OUT_ACCEPTED:
-		if (v.refused > d->n_batch)
-			v.refused = d->n_batch;
-		arena_count(arena, COUNT_SENT, d->n_batch - v.refused);
+		if (v.refused > in_flight(d))
+			v.refused = in_flight(d);
+		arena_count(arena, COUNT_SENT, in_flight(d) - v.refused);
 		arena_count(arena, COUNT_DROP_REFUSED, v.refused);
-		d->sent += d->n_batch - v.refused;
+		d->sent += in_flight(d) - v.refused;
 		d->dropped += v.refused;
 		d->fails = 0;
 		batch_done(d);

@@ -146,7 +146,7 @@ static uint32_t lines_in(struct slice s)
 bool cloudwatch_text(struct cloudwatch *c, const struct arena *a, uint32_t source, uint32_t slot, const struct rec_view *v,
                      uint64_t now)
 {
-	struct slice text = v->str[REC_TEXT];
+	struct slice text = rec_str(v, REC_TEXT);
 	uint64_t done = v->rec->req_size;
 	struct lines_in in = {
 		.arena = a,

@@ -128,7 +128,7 @@ void cloudwatch_access(struct cloudwatch *c, const struct arena *a, const struct
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	static const char *const methods[] = {NULL, "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 	const struct span_rec *r = v->rec;
-	struct slice target = v->str[REC_TARGET], other = v->str[REC_METHOD];
+	struct slice target = rec_str(v, REC_TARGET), other = rec_str(v, REC_METHOD);
 	char text[4096], ip[INET6_ADDRSTRLEN] = "-";
 	time_t t = (time_t)(r->start_ns / SECOND);
 	struct tm tm;

@@ -356,7 +356,7 @@ void errors_join(struct errors *e, struct report *crash)
 void errors_take(struct errors *e, const struct arena *a, const struct rec_view *v, uint64_t now)
 {
 	const struct span_rec *rec = v->rec;
-	struct slice bytes = v->str[REC_TEXT];
+	struct slice bytes = rec_str(v, REC_TEXT);
 	struct talker *t = bytes.n ? talker_of(e, a, rec->pid, rec->tid, rec->err_no) : NULL;
 	if (!t)
 		return;

@@ -59,9 +59,9 @@ bool otlp_group(struct otlp_groups *g, const struct batch *b)
 	*g = (struct otlp_groups){.next = malloc(sizeof *g->next * (b->n + (size_t)!b->n))};
 	if (!g->next)
 		return false;
-	struct rec_view bare = {0};
+	struct rec_view owner;
 	for (uint32_t i = 0; i < b->n; i++) {
-		const struct resource *r = resource_of(b->resources, b->arena, batch_bare_view(b, i, &bare));
+		const struct resource *r = resource_of(b->resources, b->arena, batch_owner(b, i, &owner));
 		struct otlp_group *found = find(g, r, hint);
 		if (found) {
 			g->next[found->last] = i;

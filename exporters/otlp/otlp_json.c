@@ -212,7 +212,7 @@ bool otlp_json(struct buf *b, const struct batch *batch)
 			struct span_attrs a;
 			struct rec_view room;
 			const struct rec_view *v = batch_view(batch, at, &room);
-			if (!span_attrs_make(&a, v, batch->settings))
+			if (!v || !span_attrs_make(&a, v, batch->settings))
 				continue;
 			if (!spans) { /* only now is it sure that the group is not empty */
 				any ? ADD(b, ",{\"resource\":") : ADD(b, "{\"resourceSpans\":[{\"resource\":");

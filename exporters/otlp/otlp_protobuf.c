@@ -172,17 +172,72 @@ static void put_event(struct buf *b, const struct span_event *e)
 	pb_close(b, open);
 }
 
+/*
+ * Half of a server's span hangs on its connection alone: what that half was encoded to is kept for the next request. By
+ * the client's port; one of a kind is not kept until it comes twice. exporter thread.
+ */
+#define KNOWN 128
+static struct known {
+	struct span_conn key;
+	uint32_t n; /* of bytes; 0: not yet */
+	char bytes[396];
+} known[KNOWN];
+
+static struct known *known_at(const struct span_conn *key, bool *same)
+{
+	struct known *k = &known[(key->peer.port ^ key->local.port ^ key->peer.ip[3] * 7u) % KNOWN];
+	*same = memcmp(&k->key, key, sizeof *key) == 0;
+	return k;
+}
+
+static void known_keep(struct known *k, const struct span_conn *key, bool same, const char *from, size_t n)
+{
+	if (same && n <= sizeof k->bytes) {
+		memcpy(k->bytes, from, n);
+		k->n = (uint32_t)n;
+	} else if (!same) {
+		k->key = *key;
+		k->n = 0;
+	}
+}
+
+static char *put_attrs(char *p, const struct attr *a, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		p = put_attr(p, SPAN_ATTRIBUTES, &a[i]);
+	return p;
+}
+
+/* All of a span's. */
+static char *put_span_attrs(char *p, const struct span_attrs *a, struct known *k, const struct span_conn *key, bool same)
+{
+	p = put_attrs(p, a->attrs, a->conn_at);
+	char *from = p;
+	if (k && same && k->n) {
+		memcpy(p, k->bytes, k->n);
+		p += k->n;
+	} else {
+		p = put_attrs(p, a->attrs + a->conn_at, a->conn_n);
+		if (k)
+			known_keep(k, key, same, from, (size_t)(p - from));
+	}
+	return put_attrs(p, a->attrs + a->conn_at + a->conn_n, a->n - a->conn_at - a->conn_n);
+}
+
 static void put_span(struct buf *b, const struct rec_view *v, const struct batch *batch)
 {
 	struct span_attrs a;
-	if (!span_attrs_make(&a, v, batch->settings))
+	struct span_conn key;
+	bool same = false;
+	struct known *k = v && span_conn_of(&key, v, batch->settings) ? known_at(&key, &same) : NULL;
+	if (!v || !(same && k->n ? span_attrs_make_rest : span_attrs_make)(&a, v, batch->settings))
 		return;
 	const struct span_event *event = span_events_find(batch->events, v);
 	if (event)
 		span_event_mark(batch->events, event, &a);
 	size_t before = b->n;
 	struct pb_open open = pb_open(b, SCOPE_SPANS_SPANS, SPAN_GUESS);
-	if (buf_reserve(b, SPAN_HEADS + a.name_len + a.trace_state_len + attrs_bound(a.attrs, a.n))) {
+	if (buf_reserve(b, SPAN_HEADS + a.name_len + a.trace_state_len + sizeof k->bytes + attrs_bound(a.attrs, a.n))) {
 		char *p = b->p + b->n;
 		p = pb_bytes(p, SPAN_TRACE_ID, v->rec->trace_id, 16);
 		p = pb_bytes(p, SPAN_SPAN_ID, v->rec->span_id, 8);
@@ -194,8 +249,7 @@ static void put_span(struct buf *b, const struct rec_view *v, const struct batch
 		p = pb_uint(p, SPAN_KIND, a.kind);
 		p = pb_fixed64(p, SPAN_START, a.start_ns);
 		p = pb_fixed64(p, SPAN_END, a.end_ns);
-		for (uint32_t i = 0; i < a.n; i++)
-			p = put_attr(p, SPAN_ATTRIBUTES, &a.attrs[i]);
+		p = put_span_attrs(p, &a, k, &key, same);
 		if (a.dropped)
 			p = pb_uint(p, SPAN_DROPPED_ATTRIBUTES, a.dropped);
 		if (a.status) {

@@ -211,7 +211,7 @@ static void put_members(struct doc *d, const char *block, const char *const *pai
 
 static void put_sdk(struct doc *d)
 {
-	struct slice rule = d->s->view->str[REC_RULE];
+	struct slice rule = rec_str(d->s->view, REC_RULE);
 	j_open(&d->j, "xray", '{');
 	j_text(&d->j, "sdk", SLICE("remora for c"));
 	j_text(&d->j, "sdk_version", SLICE(REMORA_VERSION));

@@ -24,8 +24,8 @@ void xray_put_name(struct doc *d, struct slice s)
 
 static struct slice host_of(const struct rec_view *v)
 {
-	struct target t = target_of(v->str[REC_TARGET], v->rec->method == HTTP1_CONNECT);
-	return authority_of(t.authority.n ? t.authority : v->str[REC_HOST]).text;
+	struct target t = target_of(rec_str(v, REC_TARGET), v->rec->method == HTTP1_CONNECT);
+	return authority_of(t.authority.n ? t.authority : rec_str(v, REC_HOST)).text;
 }
 
 static void put_service_name(struct doc *d)
@@ -108,7 +108,7 @@ static void put_http(struct doc *d)
 	if (d->s->attrs->kind == KIND_SERVER) {
 		put_text(d, "user_agent", span_text(d, "user_agent.original"), FIELD_MOST);
 		put_text(d, "client_ip", span_text(d, "client.address"), FIELD_MOST);
-		if (v->str[REC_CLIENT_ADDR].n)
+		if (rec_str(v, REC_CLIENT_ADDR).n)
 			j_bool(&d->j, "x_forwarded_for", true);
 	}
 	j_close(&d->j, '}');

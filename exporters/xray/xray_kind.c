@@ -59,6 +59,8 @@ static uint32_t print(void *self, const struct batch *batch)
 	for (uint32_t i = 0; i < batch->n; i++) {
 		struct rec_view room;
 		const struct rec_view *v = batch_view(batch, i, &room);
+		if (!v)
+			continue;
 		if (!span_attrs_make(&x->attrs, v, x->settings)) {
 			lost++;
 			continue;

@@ -71,7 +71,7 @@ static inline bool is_db(const struct doc *d)
 /* It has not come to its end, or a database says that it failed. */
 static inline bool has_failed(const struct doc *d)
 {
-	return d->s->view->rec->error != ERR_NONE || (is_db(d) && d->s->view->str[REC_DB_STATUS].n);
+	return d->s->view->rec->error != ERR_NONE || (is_db(d) && rec_str(d->s->view, REC_DB_STATUS).n);
 }
 
 /* ---- xray_doc.c ---- */

@@ -18,7 +18,7 @@ static struct slice slice_of_buf(const struct buf *b)
 /* A line of REC_DB: that is not in the attributes. */
 static void put_session(struct doc *d, const char *key, unsigned line)
 {
-	struct slice rest = d->s->view->str[REC_DB], part = {NULL, 0};
+	struct slice rest = rec_str(d->s->view, REC_DB), part = {NULL, 0};
 	struct buf b = {0};
 	for (unsigned i = 0; i <= line; i++)
 		part = rest.n ? slice_next(&rest, '\n') : (struct slice){NULL, 0};

@@ -1,4 +1,5 @@
 /* Producing: slots, strings, handing over. Host threads, signal handlers included. */
+#include "base/hot.h"
 #include "span/arena_priv.h"
 #include "base/small.h"
 #include "base/sys.h"
@@ -20,7 +21,7 @@ static uint32_t slot_fresh(struct arena *a)
 	return i;
 }
 
-uint32_t slot_pop(struct arena *a)
+HOT uint32_t slot_pop(struct arena *a)
 {
 	uint64_t h = atomic_load_explicit(&a->free_head, memory_order_acquire);
 	uint32_t forged = 0;
@@ -38,8 +39,14 @@ uint32_t slot_pop(struct arena *a)
 			h = want;
 			continue;
 		}
-		if (next < arena_slots(a))
-			__builtin_prefetch(arena_slot(a, next), 1);
+		if (next < arena_slots(a)) {
+			/* Where the next record goes, as far as its strings usually reach: the exporter had it last. */
+			const char *p = (const char *)arena_slot(a, next);
+			__builtin_prefetch(p, 1);
+			__builtin_prefetch(p + 64, 1);
+			__builtin_prefetch(p + 128, 1);
+			__builtin_prefetch(p + 192, 1);
+		}
 		return i;
 	}
 }
@@ -91,7 +98,7 @@ void slot_release(struct arena *a, uint32_t i)
 
 /* ---- records ---- */
 
-struct span_rec *arena_open(struct arena *a, int pid)
+HOT struct span_rec *arena_open(struct arena *a, int pid)
 {
 	struct span_rec *r = arena_open_text(a, pid);
 	if (unlikely(!r))
@@ -99,7 +106,7 @@ struct span_rec *arena_open(struct arena *a, int pid)
 	return r;
 }
 
-struct span_rec *arena_open_text(struct arena *a, int pid)
+HOT struct span_rec *arena_open_text(struct arena *a, int pid)
 {
 	uint32_t i = slot_pop(a);
 	if (unlikely(i == SLOT_NONE))
@@ -220,7 +227,7 @@ static __attribute__((noinline)) bool put_long(struct arena *a, struct span_rec 
 	return n == s.n || put_cut(a, r);
 }
 
-bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice s)
+HOT bool rec_put(struct arena *a, struct span_rec *r, enum rec_tag tag, struct slice s)
 {
 	uint32_t have = r->var_len;
 	if (unlikely(have > REC_VAR_FIRST - 4 || s.n > REC_VAR_FIRST - 4 - have))
@@ -265,7 +272,7 @@ static __attribute__((noinline)) void kick(struct arena *a)
  * Only who moves `sleep` to WAKING makes the system call. He may be killed before it: so later producers repeat it, at
  * powers of two, until the exporter says that it is awake.
  */
-static __attribute__((noinline)) void wake_sleeper(struct arena *a, uint32_t pending, uint32_t sleep)
+HOT static __attribute__((noinline)) void wake_sleeper(struct arena *a, uint32_t pending, uint32_t sleep)
 {
 	if (sleep == WAKING) {
 		if (pending & (pending - 1))
@@ -279,16 +286,19 @@ static __attribute__((noinline)) void wake_sleeper(struct arena *a, uint32_t pen
 	kick(a);
 }
 
-void arena_commit(struct arena *a, struct span_rec *r)
+HOT void arena_commit(struct arena *a, struct span_rec *r)
 {
 	uint64_t h = atomic_load_explicit(&a->done, memory_order_relaxed), want;
+	uint32_t i = arena_index(a, r);
 	if (unlikely(r->kind == SPAN_TEXT))
 		atomic_fetch_add_explicit(&a->text, rec_slots(r), memory_order_relaxed);
 	atomic_store_explicit(&r->state, SLOT_DONE, memory_order_release);
 	do {
 		atomic_store_explicit(&r->next, (uint32_t)h, memory_order_relaxed);
-		want = ((h >> 32) + 1) << 32 | arena_index(a, r);
+		r->ahead = atomic_load_explicit(&a->recent[h >> 32 & (ARENA_RECENT - 1)], memory_order_relaxed);
+		want = ((h >> 32) + 1) << 32 | i;
 	} while (!atomic_compare_exchange_weak_explicit(&a->done, &h, want, memory_order_seq_cst, memory_order_relaxed));
+	atomic_store_explicit(&a->recent[h >> 32 & (ARENA_RECENT - 1)], (uint16_t)i, memory_order_relaxed);
 	uint32_t sleep = atomic_load(&a->sleep);
 	if (unlikely(sleep != AWAKE))
 		wake_sleeper(a, (uint32_t)(want >> 32), sleep);

@@ -20,7 +20,7 @@
 #include <sys/types.h>
 
 #define ARENA_MAGIC 0x61726f6d65722e31u
-#define ARENA_LAYOUT 6 /* change with any change of the layout: processes of different builds do not share */
+#define ARENA_LAYOUT 7 /* change with any change of the layout: processes of different builds do not share */
 #define ARENA_PROCS 512
 #define ARENA_FIRST (512 * 1024)            /* bytes of slots at creation; the exporter grows it up to max_slots */
 #define ARENA_DEFAULT_MAX (8 * 1024 * 1024) /* REMORA_ARENA_BYTES */
@@ -74,6 +74,7 @@ struct arena_proc {
 };
 #define PROC_WRITER 0x80000000u
 #define CRASH_FD_REFUSED 1
+#define ARENA_RECENT 8
 
 struct arena {
 	uint64_t magic;
@@ -120,6 +121,8 @@ struct arena {
 	 */
 	_Atomic uint64_t crash_fd;
 	_Atomic uint32_t text; /* slots of text committed and not yet drained, about */
+	/* The slots committed last, by their place in the list: span_rec.ahead comes from here. A hint, no more. */
+	_Atomic uint16_t recent[ARENA_RECENT];
 
 	_Atomic uint64_t count[COUNT_MAX] __attribute__((aligned(64)));
 	uint32_t with_rules; /* the first slots are a struct xray_rules */
@@ -264,11 +267,25 @@ void arena_wake(struct arena *a); /* any context: for requests that are not reco
  */
 struct rec_view {
 	const struct span_rec *rec;    /* the slot: checked, but still shared */
-	struct slice str[REC_TAG_MAX]; /* by tag; p NULL = absent */
 	const struct arena_proc *proc; /* NULL: not in the table */
-	uint32_t scratch_used;         /* 0: every slice borrows from the slot */
+	uint32_t has;                  /* bits: tags that are there */
+	uint32_t bytes;                /* of all strings, at most */
+	struct slice str[REC_TAG_MAX]; /* by tag, only where `has` says so: read with rec_str() */
 };
+_Static_assert(REC_TAG_MAX <= 32, "bits of has");
+static inline struct slice rec_str(const struct rec_view *v, enum rec_tag tag)
+{
+	return v->has >> tag & 1 ? v->str[tag] : (struct slice){NULL, 0};
+}
+static inline void rec_set(struct rec_view *v, enum rec_tag tag, struct slice s)
+{
+	v->str[tag] = s;
+	v->has = (v->has & ~(1u << tag)) | (uint32_t)(s.p != NULL) << tag;
+	v->bytes += s.n;
+}
 bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_view *out);
+/* Of it only `rec` and `proc`: whose record is it? slot is below arena_slots(). */
+void rec_owner(const struct arena *a, uint32_t slot, struct rec_view *out);
 /*
  * A request in flight, which its owner goes on writing: copied into *copy (SLOT_SIZE bytes), with the strings that are
  * whole in its first slot. False: not open, or not the same any more. Slices borrow from the copy.

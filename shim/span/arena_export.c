@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include <errno.h>
 
+#define FREE_AHEAD 8
 #define GIVEN (SLOT_NONE - 1) /* `next` of a slot that was handed out: a forged ring ends here */
 
 /* ---- from the done list to `ready` ---- */
@@ -14,20 +15,20 @@
  */
 static uint32_t list_mark(struct arena *a, uint32_t head)
 {
-	uint32_t n = 0, texts = 0, i = head, before = head;
+	uint32_t n = 0, texts = 0, i = head, slots = arena_slots(a);
 	while (i != SLOT_NONE) {
-		/* Slots come from the list in runs, so where the next but three lies is a good guess: each is a cache miss. */
-		uint32_t ahead = i + 4 * (i - before);
-		if (ahead < arena_slots(a))
-			__builtin_prefetch(arena_slot(a, ahead), 1);
-		before = i;
-		if (i >= arena_slots(a) || !slot_move(arena_slot(a, i), SLOT_DONE, SLOT_TAKEN)) {
+		if (i >= slots || slot_state(a, i) != SLOT_DONE) {
 			arena_count(a, COUNT_DROP_BAD, 1);
 			break;
 		}
+		struct span_rec *r = arena_slot(a, i);
+		if (r->ahead < slots) /* of a list, each slot is a cache miss */
+			__builtin_prefetch(arena_slot(a, r->ahead), 1);
+		/* Nobody else moves what is on the list: no exchange. */
+		atomic_store_explicit(&r->state, SLOT_TAKEN, memory_order_relaxed);
 		n++;
-		texts += arena_slot(a, i)->kind >= SPAN_TEXT;
-		i = atomic_load_explicit(&arena_slot(a, i)->next, memory_order_relaxed);
+		texts += r->kind >= SPAN_TEXT;
+		i = atomic_load_explicit(&r->next, memory_order_relaxed);
 	}
 	arena_count(a, COUNT_SPANS, n - texts);
 	arena_count(a, COUNT_TEXTS, texts);
@@ -79,13 +80,14 @@ static uint32_t give(struct arena *a, uint32_t *out, uint32_t n, uint32_t cap)
 			a->ready_head = SLOT_NONE;
 			break;
 		}
-		a->ready_head = atomic_exchange_explicit(&arena_slot(a, i)->next, GIVEN, memory_order_relaxed);
+		struct span_rec *r = arena_slot(a, i);
+		a->ready_head = atomic_load_explicit(&r->next, memory_order_relaxed);
+		atomic_store_explicit(&r->next, GIVEN, memory_order_relaxed);
 		if (a->ready_head == GIVEN) {
 			arena_count(a, COUNT_DROP_BAD, 1);
 			a->ready_head = SLOT_NONE;
 			break;
 		}
-		arena_slot(a, i)->refs = 0;
 		out[n++] = i;
 	}
 	return n;
@@ -138,7 +140,6 @@ static uint32_t take_held(struct arena *a, uint32_t *out, uint32_t n, uint32_t c
 		else if (at <= now) {
 			if (slot_move(r, SLOT_HELD, SLOT_TAKEN)) {
 				atomic_store_explicit(&r->next, GIVEN, memory_order_relaxed);
-				r->refs = 0;
 				out[n++] = i;
 			}
 			continue;
@@ -231,7 +232,6 @@ static bool inherit(struct arena *a, uint32_t i, uint32_t state)
 	if (!slot_move(r, state, SLOT_TAKEN))
 		return false;
 	atomic_store_explicit(&r->next, GIVEN, memory_order_relaxed);
-	r->refs = 0;
 	return true;
 }
 
@@ -259,8 +259,8 @@ uint32_t arena_sweep(struct arena *a, uint32_t *out, uint32_t cap, bool takeover
 void arena_free(struct arena *a, const uint32_t *slots, uint32_t n)
 {
 	for (uint32_t k = 0; k < n; k++) {
-		if (k + 1 < n && slots[k + 1] < arena_slots(a))
-			__builtin_prefetch(arena_slot(a, slots[k + 1]), 1);
+		if (k + FREE_AHEAD < n && slots[k + FREE_AHEAD] < arena_slots(a))
+			__builtin_prefetch(arena_slot(a, slots[k + FREE_AHEAD]), 1);
 		if (slots[k] < arena_slots(a) && slot_state(a, slots[k]) == SLOT_TAKEN)
 			slot_release(a, slots[k]);
 	}

@@ -158,7 +158,17 @@ static bool gather(const struct arena *a, const struct span_rec *r, uint32_t len
 	return true;
 }
 
-/* All but the strings. */
+static const struct arena_proc *proc_of(const struct arena *a, const struct span_rec *r)
+{
+	uint16_t proc = r->proc;
+	LOOK_ONCE(proc);
+	if (proc >= ARENA_PROCS || a->procs[proc].pid != r->pid)
+		return NULL;
+	uint32_t used = atomic_load_explicit(&a->procs[proc].used, memory_order_acquire);
+	return used == PROC_VALID || used == PROC_GONE ? &a->procs[proc] : NULL;
+}
+
+/* All but the strings, which need no zeroing: it took longer than to read them. */
 static bool view_fields(const struct arena *a, const struct span_rec *r, uint8_t kind, struct rec_view *out)
 {
 	if ((kind < SPAN_SERVER || kind >= SPAN_KINDS) && (kind < SPAN_TEXT || kind > SPAN_SAID))
@@ -170,14 +180,9 @@ static bool view_fields(const struct arena *a, const struct span_rec *r, uint8_t
 		if (addr[i]->family != 0 && addr[i]->family != 4 && addr[i]->family != 6)
 			return false;
 
-	*out = (struct rec_view){.rec = r};
-	uint16_t proc = r->proc;
-	LOOK_ONCE(proc);
-	if (proc < ARENA_PROCS && a->procs[proc].pid == r->pid) {
-		uint32_t used = atomic_load_explicit(&a->procs[proc].used, memory_order_acquire);
-		if (used == PROC_VALID || used == PROC_GONE)
-			out->proc = &a->procs[proc];
-	}
+	out->rec = r;
+	out->proc = proc_of(a, r);
+	out->has = out->bytes = 0;
 	return true;
 }
 
@@ -195,8 +200,8 @@ static bool view_strings(const char *p, uint32_t len, struct rec_view *out)
 		at += 4;
 		if (n > len - at)
 			return false;
-		if (tag && tag < REC_TAG_MAX && !out->str[tag].p)
-			out->str[tag] = (struct slice){p + at, n};
+		if (tag && tag < REC_TAG_MAX && !(out->has >> tag & 1))
+			rec_set(out, tag, (struct slice){p + at, n});
 		at += n;
 	}
 	return true;
@@ -219,14 +224,20 @@ bool rec_view(const struct arena *a, uint32_t slot, char *scratch, struct rec_vi
 	if (len > REC_VAR_FIRST) {
 		if (!gather(a, r, len, scratch))
 			return false;
-		out->scratch_used = len;
 		p = scratch;
 	}
 	if (kind >= SPAN_TEXT) {
-		out->str[REC_TEXT] = (struct slice){p, len};
+		rec_set(out, REC_TEXT, (struct slice){p, len});
 		return true;
 	}
 	return view_strings(p, len, out);
+}
+
+void rec_owner(const struct arena *a, uint32_t slot, struct rec_view *out)
+{
+	out->rec = arena_slot(a, slot);
+	out->proc = proc_of(a, out->rec);
+	out->has = out->bytes = 0;
 }
 
 bool rec_view_open(const struct arena *a, uint32_t slot, struct span_rec *copy, struct rec_view *out)

@@ -122,7 +122,7 @@ struct span_rec {
 	int32_t err_no;
 	uint8_t bits;        /* enum rec_bits */
 	uint8_t trace_flags; /* TRACE_FLAG_*: who wants it */
-	uint16_t refs;       /* exporter only: destinations that still need it */
+	uint16_t ahead;      /* a hint: the slot some links further on the done list */
 	uint32_t var_len;    /* bytes of strings, over all slots */
 	uint8_t trace_id[16];
 	uint8_t span_id[8];

@@ -26,7 +26,7 @@ def emitted():
                 base, suffix = name.rsplit(".", 1)
                 with open(os.path.join(d, name), "rb") as f:
                     _emitted.setdefault(base, {})[suffix] = f.read()
-        check(len(_emitted) >= 13, "batches: %r" % sorted(_emitted))
+        check(len(_emitted) >= 14, "batches: %r" % sorted(_emitted))
     return _emitted
 
 

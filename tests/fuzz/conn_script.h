@@ -80,7 +80,7 @@ static inline unsigned script_drain(void)
 		HOLDS(v.rec->status == 0 || (v.rec->status >= 101 && v.rec->status <= 999));
 		HOLDS(v.rec->end_ns >= v.rec->start_ns && v.rec->start_ns);
 		HOLDS(v.rec->kind >= SPAN_SERVER && v.rec->kind < SPAN_KINDS && v.rec->error <= ERR_TIMEOUT);
-		HOLDS(v.rec->kind == SPAN_CONNECT || v.str[REC_TARGET].p);
+		HOLDS(v.rec->kind == SPAN_CONNECT || rec_str(&v, REC_TARGET).p);
 		HOLDS(v.rec->status >= 200 || v.rec->status == 101 || v.rec->error);
 		arena_free(process.arena, &slot, 1);
 	}

@@ -85,14 +85,14 @@ static void read_all(const struct arena *a, const uint32_t *out, uint32_t n)
 	for (uint32_t i = 0; i < arena_slots(a) && i < 64; i++)
 		if (rec_view_open(a, i, &copy.rec, &v))
 			for (int t = 0; t < REC_TAG_MAX; t++)
-				HOLDS(!v.str[t].n || (v.str[t].p >= copy.rec.var && v.str[t].p + v.str[t].n <= copy.slot + SLOT_SIZE));
+				HOLDS(!rec_str(&v, t).n || (rec_str(&v, t).p >= copy.rec.var && rec_str(&v, t).p + rec_str(&v, t).n <= copy.slot + SLOT_SIZE));
 	for (uint32_t i = 0; i < n; i++) {
 		HOLDS(out[i] < arena_slots(a));
 		if (!rec_view(a, out[i], scratch, &v))
 			continue;
 		for (int t = 0; t < REC_TAG_MAX; t++)
-			for (uint32_t k = 0; k < v.str[t].n; k++)
-				blob[0] = (char)(blob[0] + v.str[t].p[k]);
+			for (uint32_t k = 0; k < rec_str(&v, t).n; k++)
+				blob[0] = (char)(blob[0] + rec_str(&v, t).p[k]);
 		if (v.proc)
 			HOLDS(arena_proc_blob(a, v.proc, blob, sizeof blob) <= sizeof blob - 2);
 	}

@@ -34,7 +34,7 @@ static inline void fuzz_record_make(struct fuzz_record *f, const uint8_t *fields
 		const uint8_t *end = memchr(p, 0xfe, (size_t)(e - p));
 		size_t n = (size_t)((end ? end : e) - p);
 		f->held[tag] = exact(p, n);
-		f->view.str[tag] = (struct slice){f->held[tag], (uint32_t)n};
+		rec_set(&f->view, tag, (struct slice){f->held[tag], (uint32_t)n});
 		p += n + 1;
 	}
 }

@@ -29,7 +29,7 @@ static void left(const char *p, size_t n)
 	struct span_rec rec = {.kind = SPAN_EXCEPTION, .span_id = {1}};
 	struct rec_view v = {.rec = &rec};
 	struct span_events e = {0};
-	v.str[REC_TEXT] = (struct slice){p, (uint32_t)n};
+	rec_set(&v, REC_TEXT, (struct slice){p, (uint32_t)n});
 	tie_read(&e, &v);
 	HOLDS(e.n == 1 && e.e[0].stacktrace && e.e[0].n_raised >= 1 && e.e[0].n_raised <= SPAN_RAISED_MOST);
 	for (uint32_t i = 0; i < e.e[0].n_raised; i++) {

@@ -60,12 +60,12 @@ SAMPLE uint64_t sample_check(const struct arena *a, uint32_t slot)
 	OK(rec_view(a, slot, scratch, &v));
 	memcpy(&number, v.rec->trace_id, 8);
 	snprintf(text, sizeof text, "/item/%llu", (unsigned long long)number);
-	if (v.rec->error == ERR_PROCESS_KILLED && !v.str[REC_TARGET].p)
+	if (v.rec->error == ERR_PROCESS_KILLED && !rec_str(&v, REC_TARGET).p)
 		return number; /* killed before it had any */
-	EQ_MEM(v.str[REC_TARGET].p, v.str[REC_TARGET].n, text, strlen(text));
+	EQ_MEM(rec_str(&v, REC_TARGET).p, rec_str(&v, REC_TARGET).n, text, strlen(text));
 	if (v.rec->error != ERR_PROCESS_KILLED && !(v.rec->bits & REC_CUT))
-		EQ_MEM(v.str[REC_USER_AGENT].p, v.str[REC_USER_AGENT].n, "curl/7.88.1", 11);
-	struct slice big = v.str[REC_TRACESTATE];
+		EQ_MEM(rec_str(&v, REC_USER_AGENT).p, rec_str(&v, REC_USER_AGENT).n, "curl/7.88.1", 11);
+	struct slice big = rec_str(&v, REC_TRACESTATE);
 	for (uint32_t i = 0; i < big.n; i++)
 		OK(big.p[i] == (char)('a' + (number + i) % 26));
 	return number;

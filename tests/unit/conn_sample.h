@@ -147,10 +147,10 @@ SAMPLE unsigned sample_take(struct sample *out, unsigned cap)
 		OK(rec_view(process.arena, slot, scratch, &v));
 		memset(&out[n], 0, sizeof out[n]);
 		memcpy(&out[n].rec, v.rec, sizeof out[n].rec);
-		if (v.str[REC_TARGET].n && v.str[REC_TARGET].n < sizeof out[n].target)
-			memcpy(out[n].target, v.str[REC_TARGET].p, v.str[REC_TARGET].n);
-		if (v.str[REC_TRACESTATE].n && v.str[REC_TRACESTATE].n < sizeof out[n].state)
-			memcpy(out[n].state, v.str[REC_TRACESTATE].p, v.str[REC_TRACESTATE].n);
+		if (rec_str(&v, REC_TARGET).n && rec_str(&v, REC_TARGET).n < sizeof out[n].target)
+			memcpy(out[n].target, rec_str(&v, REC_TARGET).p, rec_str(&v, REC_TARGET).n);
+		if (rec_str(&v, REC_TRACESTATE).n && rec_str(&v, REC_TRACESTATE).n < sizeof out[n].state)
+			memcpy(out[n].state, rec_str(&v, REC_TRACESTATE).p, rec_str(&v, REC_TRACESTATE).n);
 		OK(v.rec->end_ns >= v.rec->start_ns && v.rec->start_ns);
 		OK(v.rec->status == 0 || (v.rec->status >= 100 && v.rec->status <= 999));
 		arena_free(process.arena, &slot, 1);

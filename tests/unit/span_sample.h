@@ -16,7 +16,7 @@ static const struct settings no_limits = {.attr_count_limit = UINT32_MAX, .attr_
 
 static inline void sample_set(struct sample *s, enum rec_tag tag, const char *p, size_t n)
 {
-	s->view.str[tag] = (struct slice){p, (uint32_t)n};
+	rec_set(&s->view, tag, (struct slice){p, (uint32_t)n});
 }
 #define SET(s, tag, lit) sample_set(s, tag, lit, sizeof(lit) - 1)
 

@@ -57,7 +57,7 @@ static const char *told(void)
 		struct rec_view v;
 		OK(rec_view(process.arena, slot, scratch, &v));
 		const struct span_rec *r = v.rec;
-		const struct slice q = v.str[REC_QUERY], s = v.str[REC_DB_STATUS];
+		const struct slice q = rec_str(&v, REC_QUERY), s = rec_str(&v, REC_DB_STATUS);
 		EQ_INT(r->kind, SPAN_DB);
 		o += sprintf(o, "%s%d %.*s", o > out ? "; " : "", r->minor, (int)q.n, q.n ? q.p : "");
 		if (s.n)
@@ -87,8 +87,8 @@ TEST(query)
 	rx(fd[0], M(READY));
 	EQ_INT(arena_drain(process.arena, &slot, 1, true, true), 1);
 	OK(rec_view(process.arena, slot, scratch, &v));
-	OK(slice_eq(v.str[REC_QUERY], SLICE("select a from t where p = ?")));
-	OK(slice_eq(v.str[REC_DB], SLICE("shop\nanna\n15.3\n")));
+	OK(slice_eq(rec_str(&v, REC_QUERY), SLICE("select a from t where p = ?")));
+	OK(slice_eq(rec_str(&v, REC_DB), SLICE("shop\nanna\n15.3\n")));
 	EQ_INT(v.rec->method, DB_POSTGRESQL);
 	arena_free(process.arena, &slot, 1);
 	end(fd);
@@ -234,7 +234,7 @@ TEST(named_server)
 	rx(fd[0], M(DONE READY));
 	EQ_INT(arena_drain(process.arena, &slot, 1, true, true), 1);
 	OK(rec_view(process.arena, slot, scratch, &v));
-	OK(slice_eq(v.str[REC_PEER_NAME], SLICE("db.shop.internal")));
+	OK(slice_eq(rec_str(&v, REC_PEER_NAME), SLICE("db.shop.internal")));
 	arena_free(process.arena, &slot, 1);
 	end(fd);
 	sample_clean();

@@ -60,7 +60,7 @@ static void say_as(struct errors *e, int pid, int tid, const char *s, unsigned b
 	arena_commit(arena, r);
 	EQ_INT(arena_drain(arena, &slot, 1, false, false), 1);
 	OK(rec_view(arena, slot, scratch, &v));
-	EQ_MEM(v.str[REC_TEXT].p, v.str[REC_TEXT].n, s, n);
+	EQ_MEM(rec_str(&v, REC_TEXT).p, rec_str(&v, REC_TEXT).n, s, n);
 	errors_take(e, arena, &v, now);
 	arena_free(arena, &slot, 1);
 }

@@ -14,7 +14,7 @@ static uint32_t put_and_read(struct arena *a, uint32_t len)
 	struct rec_view v;
 	EQ_INT(sample_check(a, out[0]), len);
 	OK(rec_view(a, out[0], scratch, &v));
-	uint32_t n = v.str[REC_TRACESTATE].n;
+	uint32_t n = rec_str(&v, REC_TRACESTATE).n;
 	EQ_INT(n < len, (v.rec->bits & REC_CUT) != 0);
 	arena_free(a, out, 1);
 	return n;
@@ -54,10 +54,10 @@ TEST(strings_in_every_split)
 		r->state = SLOT_DONE;
 		unit_case("%u", one);
 		OK(rec_view(a, arena_index(a, r), scratch, &v));
-		EQ_MEM(v.str[REC_TARGET].p, v.str[REC_TARGET].n, text, one);
-		EQ_MEM(v.str[REC_HOST].p, v.str[REC_HOST].n, text, 1);
-		OK(v.str[REC_ROUTE].p && v.str[REC_ROUTE].n == 0 && !v.str[REC_USER_AGENT].p);
-		EQ_MEM(v.str[REC_METHOD].p, v.str[REC_METHOD].n, text, 600);
+		EQ_MEM(rec_str(&v, REC_TARGET).p, rec_str(&v, REC_TARGET).n, text, one);
+		EQ_MEM(rec_str(&v, REC_HOST).p, rec_str(&v, REC_HOST).n, text, 1);
+		OK(rec_str(&v, REC_ROUTE).p && rec_str(&v, REC_ROUTE).n == 0 && !rec_str(&v, REC_USER_AGENT).p);
+		EQ_MEM(rec_str(&v, REC_METHOD).p, rec_str(&v, REC_METHOD).n, text, 600);
 		r->state = SLOT_OPEN;
 		arena_discard(a, r);
 	}
@@ -100,7 +100,7 @@ TEST(view_refuses)
 		EQ_INT(rec_view(a, i, scratch, &v), ok);          \
 	} while (0)
 	TRY(1, );
-	OK(v.scratch_used > 0 && v.proc == NULL);
+	OK(rec_str(&v, REC_TARGET).p >= scratch && rec_str(&v, REC_TARGET).p < scratch + sizeof scratch && v.proc == NULL);
 	TRY(0, r->state = SLOT_OPEN);
 	TRY(0, r->state = SLOT_MORE);
 	TRY(0, r->kind = 0);

@@ -55,7 +55,8 @@ TEST(server)
 static struct sample query(const char *text)
 {
 	struct sample s = sample_new(SPAN_DB);
-	s.view.str[REC_TARGET] = s.view.str[REC_HOST] = (struct slice){NULL, 0};
+	rec_set(&s.view, REC_TARGET, (struct slice){NULL, 0});
+	rec_set(&s.view, REC_HOST, (struct slice){NULL, 0});
 	s.rec->method = DB_POSTGRESQL;
 	s.rec->minor = REC_DB_TEXT;
 	s.rec->status = 0;
@@ -130,7 +131,7 @@ TEST(database_of_an_unknown_kind)
 {
 	struct sample s = query("");
 	s.rec->method = 77;
-	s.view.str[REC_DB] = (struct slice){NULL, 0};
+	rec_set(&s.view, REC_DB, (struct slice){NULL, 0});
 	make(&s);
 	EQ_STR(made.name, "other_sql");
 	EQ_STR(get("db.namespace"), NULL);

@@ -311,6 +311,53 @@ TEST(absent_then_present)
 	EQ_INT(in_use(), 0);
 }
 
+/* A record that another process has spoilt costs nobody else's, and is counted once; none of them is a request. */
+TEST(spoilt_records_are_left_out)
+{
+	begin("50");
+	web_listen();
+	fake_spans(2);
+	struct span_rec *bad = fake_span(1000, "/bad");
+	bad->status = 1000;
+	fake_commit(bad);
+	fake_spans(3);
+	fake_start();
+	WAIT_FOR(web.spans == 5, 3000);
+	bad = fake_span(1001, "/bad");
+	bad->peer.family = 5;
+	fake_commit(bad);
+	WAIT_FOR(fake_count(COUNT_DROP_BAD) == 2, 3000);
+	EQ_INT(fake_stop(1000), EXPORT_STOPPED);
+	EQ_INT(web.requests, 1);
+	EQ_INT(fake_count(COUNT_SENT), 5);
+	EQ_INT(fake_count(COUNT_DROP_BAD), 2);
+	EQ_INT(fake_count(COUNT_DROP_REFUSED), 0);
+	EQ_INT(in_use(), 0);
+}
+
+/* Answers that take their time are not waited for while records stream in; none is forgotten for that. */
+TEST(slow_answers_to_a_stream)
+{
+	begin("60000");
+	fake_env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE=100");
+	for (int i = 0; i < 20; i++)
+		web_reply(REPLY_200, 15, false);
+	web_listen();
+	fake_start();
+	for (int i = 0; i < 200; i++) {
+		fake_spans(10);
+		usleep(2000);
+	}
+	WAIT_FOR(web.spans == 2000, 5000);
+	fake_spans(1);
+	OK(fake_flush(5000) < 1000);
+	EQ_INT(web.spans, 2001);
+	EQ_INT(fake_stop(1000), EXPORT_STOPPED);
+	EQ_INT(fake_count(COUNT_SENT), 2001);
+	EQ_INT(web.connections, 1);
+	EQ_INT(in_use(), 0);
+}
+
 TEST(gzip_and_json)
 {
 	begin("20");

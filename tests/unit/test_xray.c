@@ -168,7 +168,8 @@ static struct sample sample_db(enum db_system system, enum rec_db what)
 	s.rec->status = 0;
 	s.rec->req_size = 1;
 	s.rec->peer.port = 5433;
-	s.view.str[REC_TARGET] = s.view.str[REC_HOST] = (struct slice){NULL, 0};
+	rec_set(&s.view, REC_TARGET, (struct slice){NULL, 0});
+	rec_set(&s.view, REC_HOST, (struct slice){NULL, 0});
 	SET(&s, REC_DB, "cruddur\nworf\n15.4\n");
 	SET(&s, REC_QUERY, "SELECT name FROM users WHERE id = ?");
 	return s;
@@ -199,7 +200,7 @@ TEST(a_database_command_that_failed)
 	HAS(d, "\"fault\":true,\"cause\":{\"exceptions\":[{\"id\":\"ac66a3c0bd327527\",\"type\":\"42P01\",\"message\":\"SELECT");
 	HAS(d, " 192.0.2.9: 42P01\",\"remote\":true}]}");
 	OK(!strstr(d, "\"error\":"));
-	s.view.str[REC_DB_STATUS] = (struct slice){NULL, 0};
+	rec_set(&s.view, REC_DB_STATUS, (struct slice){NULL, 0});
 	s.rec->error = ERR_PEER_CLOSED;
 	d = document(&s, &no_limits, NULL, false);
 	HAS(d, "\"fault\":true");
@@ -241,7 +242,9 @@ TEST(database_servers)
 	HAS(d, "\"name\":\"cruddur@/run/my.sock\"");
 	HAS(d, "\"sql\":{\"connection_string\":\"/run/my.sock/cruddur\"");
 	/* nothing at all is known */
-	s.view.str[REC_DB] = s.view.str[REC_PEER_NAME] = s.view.str[REC_QUERY] = (struct slice){NULL, 0};
+	rec_set(&s.view, REC_DB, (struct slice){NULL, 0});
+	rec_set(&s.view, REC_PEER_NAME, (struct slice){NULL, 0});
+	rec_set(&s.view, REC_QUERY, (struct slice){NULL, 0});
 	d = document(&s, &no_limits, NULL, false);
 	HAS(d, "\"name\":\"mariadb\"");
 	HAS(d, "\"sql\":{\"database_type\":\"mariadb\",\"preparation\":\"statement\"}");
