@@ -8,7 +8,7 @@ import setups
 from common import *
 
 
-RENEW = 3               # rounds between new processes
+RENEW = 1               # rounds between new processes: a process keeps its luck with memory
 DISTURBED = 0.08        # of a core, by others
 
 # A client that sleeps until the answer comes makes the server's send() wake it, at 1 to 2 us where cores are virtual, and
