@@ -184,10 +184,11 @@ static bool step(struct http *h)
 	return any;
 }
 
-void http_run(struct http *h)
+bool http_run(struct http *h)
 {
+	uint64_t before = h->ended;
 	if (!h->active)
-		return;
+		return false;
 	if (!http_fds_ours())
 		http_abandon(h);
 	finish_failed(h);
@@ -200,6 +201,7 @@ void http_run(struct http *h)
 		;
 	if (fresh)
 		http_fds_cork(false);
+	return h->ended != before;
 }
 
 bool http_awaits(const struct http *h, uint64_t ns)

@@ -36,8 +36,8 @@ void http_cancel(struct http *h, struct http_call *c); /* no call back any more 
 bool http_compress(struct request *r);
 
 unsigned http_active(const struct http *h);
-/* Work without waiting (between run_enter and run_leave). */
-void http_run(struct http *h);
+/* Work without waiting (between run_enter and run_leave). True: an answer was handed out. */
+bool http_run(struct http *h);
 /* All requests are out whole, and libcurl wants nothing by the clock within ns: only answers are waited for. */
 bool http_awaits(const struct http *h, uint64_t ns);
 /* Wait for sockets at most timeout_ms (outside run_enter). Touches no state of libcurl. */

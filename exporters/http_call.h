@@ -39,6 +39,7 @@ struct http {
 	CURLM *multi;
 	struct http_call *calls;
 	unsigned active;
+	uint64_t ended; /* counts answers handed out */
 	bool fresh; /* a request was added */
 	CURL *easies[HTTP_EASIES];
 	unsigned n_easies;

@@ -379,6 +379,7 @@ void http_call_done(struct http *h, struct http_call *c, CURLcode result)
 	}
 	c->body = (struct buf){0};
 	call_free(h, c);
+	h->ended++;
 	done(ctx, &a);
 	buf_free(&body);
 }

@@ -87,7 +87,8 @@ static void pump(struct worker *w, uint64_t now, bool full_only)
 	}
 }
 
-static void turn(struct worker *w)
+/* True: another is due at once. */
+static bool turn(struct worker *w)
 {
 	uint64_t now = mono_ns();
 	http_run(w->http);
@@ -101,12 +102,13 @@ static void turn(struct worker *w)
 	worker_orphans(w, now);
 	worker_logs_turn(w, now);
 	pump(w, now, false);
-	http_run(w->http); /* what was posted now, as much as the sockets take */
+	bool answered = http_run(w->http); /* what was posted now, as much as the sockets take */
 	worker_left_release(w, now);
 	source_flush(&w->sources[0]);
 	worker_report_drops(w, now);
 	if (w->last_drain)
 		w->idle_since_ns = now;
+	return answered; /* already: what it makes room for, or the end of an orphan, waits for nobody's wake-up */
 }
 
 /* ---- sleeping ---- */
@@ -291,8 +293,7 @@ enum export_end worker_run(struct worker *w, bool takeover)
 	for (;;) {
 		if (serve_request(w))
 			return EXPORT_STOPPED;
-		turn(w);
-		if ((w->flushing && flush_done(w, mono_ns())) || look_for_orphans(w))
+		if (turn(w) || (w->flushing && flush_done(w, mono_ns())) || look_for_orphans(w))
 			continue;
 		if (!w->flushing && is_idle(w) && !next_due(w, mono_ns()) && mono_ns() - w->idle_since_ns >= IDLE_NS && !w->host->busy()) {
 			worker_report(w, "idle");
