@@ -40,7 +40,7 @@ struct http {
 	struct http_call *calls;
 	unsigned active;
 	uint64_t ended; /* counts answers handed out */
-	bool fresh; /* a request was added */
+	bool fresh;     /* a request was added */
 	CURL *easies[HTTP_EASIES];
 	unsigned n_easies;
 	struct pollfd fds[HTTP_FDS]; /* what libcurl watches */
