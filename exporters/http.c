@@ -204,17 +204,6 @@ bool http_run(struct http *h)
 	return h->ended != before;
 }
 
-bool http_awaits(const struct http *h, uint64_t ns)
-{
-	for (const struct http_call *c = h->calls; c; c = c->next)
-		if (c->error)
-			return false;
-	for (unsigned i = 0; i < h->n_fds; i++)
-		if (h->fds[i].events != POLLIN)
-			return false;
-	return h->active && h->n_fds && (!h->timer_ns || h->timer_ns > mono_ns() + ns);
-}
-
 void http_wait(struct http *h, int timeout_ms)
 {
 	struct pollfd fds[HTTP_FDS];

@@ -38,8 +38,6 @@ bool http_compress(struct request *r);
 unsigned http_active(const struct http *h);
 /* Work without waiting (between run_enter and run_leave). True: an answer was handed out. */
 bool http_run(struct http *h);
-/* All requests are out whole, and libcurl wants nothing by the clock within ns: only answers are waited for. */
-bool http_awaits(const struct http *h, uint64_t ns);
 /* Wait for sockets at most timeout_ms (outside run_enter). Touches no state of libcurl. */
 void http_wait(struct http *h, int timeout_ms);
 

@@ -7,11 +7,7 @@
 #include <stdlib.h>
 
 #define MS UINT64_C(1000000)
-#define SECOND (1000 * MS)
-#define IDLE_NS (30 * SECOND) /* nothing to send for so long: the thread ends */
-#define STREAM 64             /* records in one turn: they stream in */
-#define STREAM_WAIT_NS (10 * MS)
-#define BUSY_WAIT_MS 2   /* for sockets, while they do */
+#define BUSY_WAIT_MS 2   /* for sockets, while records stream in */
 #define SOME_WAIT_MS 5   /* while some do */
 #define QUIET_WAIT_MS 15 /* else; it bounds how long a flush waits to be noticed */
 #define FROZEN_WAIT_NS (5 * MS)
@@ -96,6 +92,7 @@ static bool turn(struct worker *w)
 	worker_drain(w, now, w->flushing);
 	if (w->last_drain || w->flushing)
 		worker_sweep(w, now, false);
+	worker_look(w, now);
 	worker_errors_turn(w, now);
 	reports_turn(w->reports, now, w->flushing);
 	xray_sampling_turn(w->sampling, now, w->flushing);
@@ -134,6 +131,7 @@ static uint64_t next_due(struct worker *w, uint64_t now)
 		sooner(&due, dest_due(&w->dests[i]));
 	for (unsigned i = 0; i < w->n_dests; i++)
 		sooner(&due, rests_until(w, &w->dests[i], now));
+	sooner(&due, w->look_ns);
 	sooner(&due, reports_due(w->reports, mono_ns()));
 	sooner(&due, w->errors ? errors_due(w->errors) : 0);
 	if (w->n_left && mono_ns() < w->left_ns + LEFT_NS)
@@ -153,7 +151,7 @@ static uint32_t wake_at(const struct worker *w)
 	uint32_t n = free_slots / 2 / w->slots_each;
 	for (unsigned i = 0; i < w->n_dests; i++) {
 		const struct dest *d = &w->dests[i];
-		if (d->queue.n >= w->settings.max_batch)
+		if (d->n_batch || d->queue.n >= w->settings.max_batch)
 			continue; /* waits for its turn, not for records */
 		uint32_t more = w->settings.max_batch - d->queue.n;
 		n = more < n ? more : n;
@@ -192,23 +190,6 @@ static bool look_for_orphans(const struct worker *w)
 	return w->more_orphans && !w->forget_resources && *w->host->dir;
 }
 
-/*
- * While records stream in, an answer that does not come at once can wait until the next batch is full: no need to look at
- * the arena by the clock. Not where a batch waits for the answer. At once it is waited for, since the records of the batch
- * are held until then, and the program's next ones would go to memory that is in no cache.
- */
-static bool answer_can_wait(const struct worker *w, uint64_t now)
-{
-	if (w->last_drain <= STREAM || w->flushing || worker_frozen(w) || !http_awaits(w->http, STREAM_WAIT_NS))
-		return false;
-	for (unsigned i = 0; i < w->n_dests; i++) {
-		const struct dest *d = &w->dests[i];
-		if ((d->call && now < d->posted_ns + BUSY_WAIT_MS * MS) || (d->n_batch && d->queue.n >= w->settings.max_batch))
-			return false;
-	}
-	return true;
-}
-
 static void wait_for_work(struct worker *w)
 {
 	struct arena *a = worker_arena(w);
@@ -221,15 +202,12 @@ static void wait_for_work(struct worker *w)
 		timeout = due - now;
 	else if (is_idle(w) && !w->host->busy())
 		timeout = w->idle_since_ns + IDLE_NS > now ? w->idle_since_ns + IDLE_NS - now : 1;
-	int ms = w->last_drain > STREAM ? BUSY_WAIT_MS : w->last_drain ? SOME_WAIT_MS
-	                                                               : QUIET_WAIT_MS;
+	int ms = w->last_drain > 64 ? BUSY_WAIT_MS : w->last_drain ? SOME_WAIT_MS
+	                                                           : QUIET_WAIT_MS;
 	if (timeout && timeout / MS < (uint64_t)ms)
 		ms = (int)(timeout / MS) + 1;
-	bool later = http && answer_can_wait(w, now);
-	if (later && (!timeout || timeout > STREAM_WAIT_NS))
-		timeout = STREAM_WAIT_NS;
 	w->host->run_leave();
-	if (http && !later)
+	if (http)
 		http_wait(w->http, ms);
 	else if (worker_frozen(w))
 		arena_sleep(a, false, FROZEN_WAIT_NS, UINT32_MAX / 2);

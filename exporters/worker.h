@@ -133,12 +133,14 @@ struct worker {
 	unsigned n_left;
 	uint64_t left_ns; /* when the last came */
 	uint64_t swept_ns, idle_since_ns;
+	uint64_t look_ns;   /* when to look for requests in flight, whose process may be gone; 0 = nothing was drained since */
 	uint64_t full_seen; /* COUNT_DROP_FULL at the last look */
 	uint64_t drops_told, drops_told_ns;
 };
 
 #define DRAIN 1024
-#define LEFT_NS UINT64_C(1000000000) /* between it and its spans lies no more */
+#define IDLE_NS UINT64_C(30000000000) /* nothing to send for so long: the thread ends */
+#define LEFT_NS UINT64_C(1000000000)  /* between it and its spans lies no more */
 
 struct worker *worker_new(const struct export_host *host);
 /* The loop; the arena's lease is held. */
@@ -170,6 +172,7 @@ void worker_logs_turn(struct worker *w, uint64_t now);
 /* worker_feed.c: arenas into queues */
 void worker_drain(struct worker *w, uint64_t now, bool final);
 void worker_sweep(struct worker *w, uint64_t now, bool takeover);
+void worker_look(struct worker *w, uint64_t now);
 void worker_orphans(struct worker *w, uint64_t now);
 void worker_left_release(struct worker *w, uint64_t now); /* if nothing can need it any more */
 /* worker_report.c: counters to the log, at debug level */

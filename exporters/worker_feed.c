@@ -142,6 +142,23 @@ void worker_sweep(struct worker *w, uint64_t now, bool takeover)
 	resources_trim(w->resources, worker_arena(w));
 }
 
+/*
+ * A worker may be killed when no record comes any more that would lead to a sweep: its last request is told all the same.
+ * Once after the last record, and again for as long as requests are in flight, but not beyond the thread's usual life.
+ */
+void worker_look(struct worker *w, uint64_t now)
+{
+	if (w->last_drain && !w->look_ns)
+		w->look_ns = now + SECOND;
+	if (!w->look_ns || now < w->look_ns)
+		return;
+	w->look_ns = 0;
+	if (!arena_any_open(worker_arena(w)) || now - w->idle_since_ns >= IDLE_NS)
+		return;
+	worker_sweep(w, now, false);
+	w->look_ns = w->swept_ns + SWEEP_EVERY;
+}
+
 /* ---- arenas of dead trees ---- */
 
 static bool reserve_waiting(struct source *s)

@@ -1,5 +1,5 @@
-#include "base/hot.h"
 #include "export_thread_priv.h"
+#include "base/hot.h"
 #include "base/clock.h"
 #include "config.h"
 #include "base/sys.h"

@@ -1,5 +1,5 @@
-#include "base/hot.h"
 #include "conn/conn.h"
+#include "base/hot.h"
 #include "base/clock.h"
 #include "base/pool.h"
 #include "base/sys.h"

@@ -1,5 +1,5 @@
-#include "base/hot.h"
 #include "conn/http.h"
+#include "base/hot.h"
 #include "base/clock.h"
 #include "config.h"
 #include "conn/db.h"

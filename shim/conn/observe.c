@@ -1,5 +1,5 @@
-#include "base/hot.h"
 #include "conn/observe.h"
+#include "base/hot.h"
 #include "base/clock.h"
 #include "config.h"
 #include "base/probe.h"

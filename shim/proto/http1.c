@@ -2,8 +2,8 @@
  * Request and response heads. One pass finds the lines and looks at the names it needs; what is wrong in a field
  * line is reported when the head is complete, so that the answer for given bytes never depends on how they were cut.
  */
-#include "base/hot.h"
 #include "proto/http1.h"
+#include "base/hot.h"
 #include "base/small.h"
 #include "proto/http1_field.h"
 #include "proto/scan.h"

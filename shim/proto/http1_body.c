@@ -1,6 +1,6 @@
 /* Message bodies: where they end (RFC 9112 6 and 7). */
-#include "base/hot.h"
 #include "proto/http1.h"
+#include "base/hot.h"
 
 /* Bounds on what a peer may send beside the payload, so that a broken stream is noticed instead of followed. */
 #define SIZE_LINE_MAX 4096

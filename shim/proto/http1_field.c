@@ -1,6 +1,6 @@
 /* Header fields of interest, by length of the name first: most fields leave after one switch. */
-#include "base/hot.h"
 #include "proto/http1_field.h"
+#include "base/hot.h"
 #include "proto/scan.h"
 
 struct slice_view {

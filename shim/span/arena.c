@@ -1,6 +1,6 @@
 /* Producing: slots, strings, handing over. Host threads, signal handlers included. */
-#include "base/hot.h"
 #include "span/arena_priv.h"
+#include "base/hot.h"
 #include "base/small.h"
 #include "base/sys.h"
 #include <limits.h>

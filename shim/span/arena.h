@@ -250,6 +250,8 @@ uint64_t arena_next_held(struct arena *a);
  * another pid namespace or boot. As arena_drain: call until it returns less than cap.
  */
 uint32_t arena_sweep(struct arena *a, uint32_t *out, uint32_t cap, bool takeover);
+/* Is any request in flight, of a living process or not? Looks at every slot. */
+bool arena_any_open(const struct arena *a);
 /* Give slots (with their continuations) back. */
 void arena_free(struct arena *a, const uint32_t *slots, uint32_t n);
 /* Double the slots, up to max_slots, reserving their memory first. False: not possible (any more). */

@@ -256,6 +256,14 @@ uint32_t arena_sweep(struct arena *a, uint32_t *out, uint32_t cap, bool takeover
 	return n;
 }
 
+bool arena_any_open(const struct arena *a)
+{
+	for (uint32_t i = 0, n = arena_used(a); i < n; i++)
+		if (slot_state(a, i) == SLOT_OPEN)
+			return true;
+	return false;
+}
+
 void arena_free(struct arena *a, const uint32_t *slots, uint32_t n)
 {
 	for (uint32_t k = 0; k < n; k++) {

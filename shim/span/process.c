@@ -1,5 +1,5 @@
-#include "base/hot.h"
 #include "span/process.h"
+#include "base/hot.h"
 #include "config.h"
 #include "base/clock.h"
 #include "base/sys.h"

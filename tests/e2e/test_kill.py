@@ -179,11 +179,31 @@ def request_in_flight_at_the_kill():
                 check(s["http.response.status_code"] is None and s["error.type"], "told as %r" % s.attrs)
 
 
-def busy(app):
-    """The server's end of a connection is open and has nothing left to read."""
+@test
+def killed_in_a_request_with_nothing_after_it():
+    """Nobody comes any more, and the others live on: it is told all the same."""
+    with Sandbox(OTEL_BSP_SCHEDULE_DELAY=200) as box:
+        app = box.gunicorn("-k", "sync", workers=4)
+        for i in range(20):
+            with Connection(app.port) as c:
+                c.request("GET", "/api/health-check?i=%d" % i)
+        box.recv.wait(20)
+        victim = sorted(set(app.children()) - exporter_pids(app, box.recv))[0]
+        held = [Connection(app.port) for _ in range(4)]
+        for c in held:
+            c.send(b"GET /api/slow?s=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: busy(app, 4), "each worker has one")
+        kill9(victim)
+        told, = box.recv.wait(1, lambda s: s["url.path"] == "/api/slow", timeout=25)
+        equal((told["error.type"], told["http.response.status_code"]), ("process_killed", None), "what became of it")
+        equal(told.resource["process.pid"], victim, "whose it was")
+
+
+def busy(app, n=1):
+    """So many of the server's ends of connections are open and have nothing left to read."""
     with open("/proc/net/tcp") as f:
-        return any(l.split()[1].endswith(":%04X" % app.port) and l.split()[3] == "01" and l.split()[9] != "0"
-                   and l.split()[4].endswith(":00000000") for l in list(f)[1:])
+        return n <= sum(l.split()[1].endswith(":%04X" % app.port) and l.split()[3] == "01" and l.split()[9] != "0"
+                        and l.split()[4].endswith(":00000000") for l in list(f)[1:])
 
 
 if __name__ == "__main__":
